@@ -1,0 +1,63 @@
+# nfarena_library(NAME sources... DEPS libs...)    static library nfarena::NAME
+# nfarena_test(NAME sources... DEPS libs... LABELS labels...)   GoogleTest program
+# nfarena_fuzzer(NAME source DEPS libs...)         libFuzzer program
+add_library(nfarena_options INTERFACE)
+target_compile_options(nfarena_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wshadow
+  -Wnon-virtual-dtor -Wno-missing-field-initializers)
+if(NFARENA_WERROR)
+  target_compile_options(nfarena_options INTERFACE -Werror)
+endif()
+if(NFARENA_SANITIZE)
+  target_compile_options(nfarena_options INTERFACE
+    -fsanitize=${NFARENA_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(nfarena_options INTERFACE -fsanitize=${NFARENA_SANITIZE})
+endif()
+if(NFARENA_BUILD_FUZZERS)
+  target_compile_options(nfarena_options INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(nfarena_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+target_include_directories(nfarena_options INTERFACE ${PROJECT_SOURCE_DIR})
+
+function(nfarena_library name)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  add_library(nfarena_${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  add_library(nfarena::${name} ALIAS nfarena_${name})
+  target_link_libraries(nfarena_${name} PUBLIC ${ARG_DEPS} PRIVATE nfarena_options)
+  target_include_directories(nfarena_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
+
+function(nfarena_test name)
+  if(NOT NFARENA_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "TIMEOUT" "DEPS;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE
+    ${ARG_DEPS} nfarena_options GTest::gtest GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  # A skipped GoogleTest case prints "[  SKIPPED ]"; ci/test lists them.
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+function(nfarena_fuzzer name)
+  if(NOT NFARENA_BUILD_FUZZERS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} nfarena_options)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+endfunction()

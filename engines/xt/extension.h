@@ -1,0 +1,85 @@
+// The matches and targets of xtables, for twins: one function per extension
+// and revision, fed with the uapi payload, exactly as the kernel's modules are.
+//
+// legacy and blob call them for every extension; vm calls them for the
+// match/target expressions of nft_compat.  reference does not: it has its own
+// evaluation from decoded meaning, so that the two check each other.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "compat/model/result.h"
+#include "compat/model/ruleset.h"
+#include "engines/core/packet_state.h"
+
+namespace nfarena {
+
+/// Mutable state of one match or target of one rule (limit's credit,
+/// statistic's count).  It lives outside the payload so that the program stays
+/// immutable; `bytes` of it are zeroed, then `init` is called.
+struct XtStateLayout {
+  uint16_t bytes = 0;
+  void (*init)(const uint8_t* payload, void* state) = nullptr;
+};
+
+/// What a function sees besides its payload.
+struct XtContext {
+  PacketState* packet;
+  TableKind table;
+  void* state;  // XtStateLayout bytes, 8-aligned; nullptr when it has none
+};
+
+enum class XtVerdict : uint8_t { kContinue, kAccept, kDrop, kQueue, kStolen };
+
+struct XtTargetResult {
+  XtVerdict verdict = XtVerdict::kContinue;
+  uint16_t queue = 0;
+};
+
+using XtMatchFn = bool (*)(const uint8_t* payload, const XtContext& context);
+using XtTargetFn = XtTargetResult (*)(const uint8_t* payload,
+                                      const XtContext& context);
+
+struct XtUse;  // where a check is asked: family, table, hooks, protocol
+
+struct XtMatch {
+  std::string_view name;
+  uint8_t revision;
+  bool ipv4, ipv6;
+  uint32_t payload_size;  // exact, before alignment
+  XtMatchFn match;
+  XtStateLayout state;
+  /// checkentry(): ok or the kernel's errno with a reason.
+  Status (*check)(std::span<const uint8_t> payload, const XtUse& use);
+};
+
+struct XtTarget {
+  std::string_view name;
+  uint8_t revision;
+  bool ipv4, ipv6;
+  uint32_t payload_size;
+  XtTargetFn target;
+  XtStateLayout state;
+  Status (*check)(std::span<const uint8_t> payload, const XtUse& use);
+};
+
+struct XtUse {
+  Family family = Family::kIpv4;
+  TableKind table = TableKind::kFilter;
+  uint8_t hook_mask = 0;   // 1 << Hook, hooks from which the rule is reached
+  uint16_t protocol = 0;   // of the entry, 0 = any
+  bool protocol_inverted = false;
+};
+
+/// nullptr when the twins do not know it.
+const XtMatch* FindXtMatch(Family family, std::string_view name,
+                           uint8_t revision);
+const XtTarget* FindXtTarget(Family family, std::string_view name,
+                             uint8_t revision);
+
+/// ipt_do_table's test of the entry itself (ip_packet_match, ip6_packet_match).
+bool MatchSelector(const Selector& selector, const PacketState& packet);
+
+}  // namespace nfarena
