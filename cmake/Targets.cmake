@@ -1,6 +1,8 @@
 # nfarena_library(NAME sources... DEPS libs...)    static library nfarena::NAME
 # nfarena_test(NAME sources... DEPS libs... LABELS labels...)   GoogleTest program
 # nfarena_fuzzer(NAME source DEPS libs...)         libFuzzer program
+include(GoogleTest)
+
 add_library(nfarena_options INTERFACE)
 target_compile_options(nfarena_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wshadow
@@ -44,10 +46,11 @@ function(nfarena_test name)
     ${ARG_DEPS} nfarena_options GTest::gtest GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  # A skipped GoogleTest case prints "[  SKIPPED ]"; ci/test lists them.
-  set_tests_properties(${name} PROPERTIES
-    LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  # One CTest entry a case, so that a skipped one is seen and one can be rerun.
+  gtest_discover_tests(${name}
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    TEST_PREFIX ${name}. NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST
+    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
 function(nfarena_fuzzer name)
