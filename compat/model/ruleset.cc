@@ -67,13 +67,11 @@ std::string InterfaceTest::ToString() const {
 }
 
 bool Extension::operator==(const Extension& other) const {
-  if (name != other.name || revision != other.revision ||
-      user_size != other.user_size) {
-    return false;
-  }
-  const size_t compared = std::min<size_t>(user_size, payload.size());
-  return compared <= other.payload.size() &&
-         std::equal(payload.begin(), payload.begin() + compared,
+  if (name != other.name || revision != other.revision) return false;
+  const size_t compared = std::min<size_t>(user_size, other.user_size);
+  return compared <= payload.size() && compared <= other.payload.size() &&
+         std::equal(payload.begin(),
+                    payload.begin() + static_cast<ptrdiff_t>(compared),
                     other.payload.begin());
 }
 

@@ -102,11 +102,13 @@ struct Extension {
   uint8_t revision = 0;
   std::vector<uint8_t> payload;
   /// Bytes of payload that user space set; the rest is the kernel's own and
-  /// not compared (struct xtables_match::userspacesize).
+  /// not compared (struct xtables_match::userspacesize).  Bytes read back from
+  /// an engine do not say it; there it is payload.size().
   uint16_t user_size = 0;
   /// Where it was written, 1-based byte column in the rule's line; 0 unknown.
   uint32_t column = 0;
-  /// Equal name, revision and user-space part of the payload.
+  /// Equal name, revision and user-space part of the payload (the smaller
+  /// user_size of both: the one that is known).
   bool operator==(const Extension& other) const;
 };
 
