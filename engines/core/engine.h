@@ -61,6 +61,8 @@ struct PacketTiming {
 struct OpenOptions {
   Family family = Family::kIpv4;
   Topology topology;
+  /// "ipset save" text of the sets the ruleset refers to; empty = none.
+  std::string ipset_save;
   /// Kernel engines: act on the calling process's own namespace instead of a
   /// private one.  Classify is then refused.
   bool in_place = false;
