@@ -18,17 +18,17 @@
 namespace nfarena {
 
 struct XtEntryRef {
-  RuleRef rule;          // rule 0: the chain's foot (policy or RETURN)
-  uint32_t offset = 0;   // bytes from the first entry
-  bool head = false;     // ERROR node: start of a user chain, or table end
+  RuleRef rule;         // rule 0: the chain's foot (policy or RETURN)
+  uint32_t offset = 0;  // bytes from the first entry
+  bool head = false;    // ERROR node: start of a user chain, or table end
 };
 
 struct XtTableImage {
   Family family = Family::kIpv4;
   TableKind kind = TableKind::kFilter;
-  std::vector<uint8_t> replace;      // struct ipt_replace + entries
-  std::vector<XtEntryRef> entries;   // one an entry, in blob order
-  std::vector<Counters> counters;    // same order, from the model
+  std::vector<uint8_t> replace;     // struct ipt_replace + entries
+  std::vector<XtEntryRef> entries;  // one an entry, in blob order
+  std::vector<Counters> counters;   // same order, from the model
 };
 
 /// Errors: kRange (entry over 65,535 bytes, blob over 512 MiB, chain name too
@@ -39,11 +39,10 @@ struct XtTableImage {
 /// Reads a blob back.  `entries` is struct ipt_get_entries' entrytable (or the
 /// entries of an ipt_replace), `counters` empty = those inside the entries.
 /// Every offset and size is checked before use.
-[[nodiscard]] Result<Table> RaiseXtTable(Family family, TableKind kind,
-                                         std::span<const uint8_t> entries,
-                                         std::span<const uint32_t, 5> hook_entry,
-                                         std::span<const uint32_t, 5> underflow,
-                                         uint32_t valid_hooks,
-                                         std::span<const Counters> counters);
+[[nodiscard]] Result<Table> RaiseXtTable(
+    Family family, TableKind kind, std::span<const uint8_t> entries,
+    std::span<const uint32_t, 5> hook_entry,
+    std::span<const uint32_t, 5> underflow, uint32_t valid_hooks,
+    std::span<const Counters> counters);
 
 }  // namespace nfarena
