@@ -207,6 +207,9 @@ class Differential {
     Difference d{.base = std::string(base_->name()),
                  .engine = std::string(engine.name()),
                  .packet = packet,
+                 .rule = packet == 0
+                             ? RuleRef{}
+                             : base_played_.outcomes[packet - 1].decided_by,
                  .what = std::move(what),
                  .packets = {}};
     for (const Packet& p : Fewest(engine, packet)) {

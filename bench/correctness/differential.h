@@ -50,6 +50,7 @@ struct EngineRun {
 struct Difference {
   std::string base, engine;
   uint64_t packet = 0;  // 1-based; 0 = counters after the sequence
+  RuleRef rule;         // that decided it in the base engine
   std::string what;     // "verdict: accept / drop; ..."
   std::vector<std::string> packets;  // the fewest that still show it
   /// Everything needed to repeat it by hand.

@@ -99,6 +99,12 @@ class Instance {
 
 enum class EngineKind : uint8_t { kTwin, kKernel };
 
+/// What a person should know of one rule on one engine, although it loads.
+struct RuleNote {
+  RuleRef rule;
+  std::string reason;  // "match recent is carried by nft_compat: no native form"
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -113,6 +119,13 @@ class Engine {
   /// Ok, or the first construct that this engine cannot express: kUnsupported
   /// with line and column in `place`.
   [[nodiscard]] virtual Status Supports(const Ruleset& ruleset) const = 0;
+  /// Rules that keep their meaning here only through another subsystem
+  /// (nft_compat), each with the reason.  Empty for a ruleset that is not
+  /// supported.
+  virtual std::vector<RuleNote> Notes(const Ruleset& ruleset) const {
+    (void)ruleset;
+    return {};
+  }
   [[nodiscard]] virtual Result<std::unique_ptr<Instance>> Open(
       const OpenOptions& options) const = 0;
 };

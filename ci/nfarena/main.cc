@@ -1,0 +1,47 @@
+// nfarena: the command.  Each subcommand is in a file of its own.
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "ci/nfarena/cli.h"
+#include "engines/kernel/rights.h"
+
+int main(int argc, char** argv) {
+  using namespace nfarena;
+  // A closed pipe is an error of the write, told like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  // Before any thread: an ordinary user gets a user namespace to own the
+  // network namespaces in.  Why that failed is said by who needs it
+  // (Engine::Available).
+  (void)EnsureNetAdmin();
+
+  CLI::App app{
+      "The arena where Netfilter's rule engines meet: one ruleset in iptables "
+      "syntax,\nevery engine, verified, measured, reported."};
+  app.name("nfarena");
+  app.set_version_flag("--version", "nfarena " NFARENA_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  nfarena engines\n"
+      "  nfarena check rules.v4\n"
+      "  nfarena diff --engines legacy,kernel-legacy --ruleset rules.v4\n"
+      "  nfarena bench --budget 5m --out results && nfarena report results\n\n"
+      "Exit status: 0 done, 1 a difference or a refusal, 2 usage, 3 the host\n"
+      "lacks a right or a feature.  nfarena COMMAND --help says more.");
+  int exit_code = cli::kExitOk;
+  cli::AddEnginesCommand(&app, &exit_code);
+  cli::AddCheckCommand(&app, &exit_code);
+  cli::AddClassifyCommand(&app, &exit_code);
+  cli::AddRestoreCommand(&app, &exit_code);
+  cli::AddSaveCommand(&app, &exit_code);
+  cli::AddDiffCommand(&app, &exit_code);
+  cli::AddBenchCommand(&app, &exit_code);
+  cli::AddReportCommand(&app, &exit_code);
+  cli::AddCorpusCommand(&app, &exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? cli::kExitOk : cli::kExitUsage;
+  }
+  return exit_code;
+}
