@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "compat/lower/xt_layout.h"
+#include "compat/model/huge_pages.h"
 
 namespace nfarena {
 namespace {
@@ -119,6 +120,7 @@ class Writer {
   Status Run() {
     RETURN_IF_ERROR(CheckChains(table_));
     RETURN_IF_ERROR(LayOut());
+    ReserveOnHugePages(&image_.replace, sizeof(Replace) + size_);
     image_.replace.resize(sizeof(Replace) + size_);
     entries_ = image_.replace.data() + sizeof(Replace);
     WriteReplace();
@@ -618,7 +620,7 @@ class Reader {
   Status ReadChain(size_t number) {
     Chain& chain = table_.chains[number];
     const Span span = spans_[number];
-    chain.rules.reserve(span.foot - span.first);
+    ReserveOnHugePages(&chain.rules, span.foot - span.first);
     for (size_t i = span.first; i < span.foot; ++i) {
       RETURN_IF_ERROR(ReadRule(i, &chain.rules.emplace_back()));
     }
