@@ -254,6 +254,9 @@ struct StatisticMatch {
   /// `packet` of each `every` + 1 matches.
   uint32_t every = 0;
   uint32_t packet = 0;
+  /// kNth: the running count when loaded; user space sets it to
+  /// `every` - `packet`.  A packet that finds it at `every` matches.
+  uint32_t start_count = 0;
   bool inverted = false;
   bool operator==(const StatisticMatch&) const = default;
 };
