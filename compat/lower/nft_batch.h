@@ -27,6 +27,9 @@ struct NftOptions {
   /// Guard port tests with the fragment offset, so that later fragments mean
   /// what they mean to xtables; costs two expressions a rule.
   bool exact_fragments = false;
+  /// Lower NFQUEUE to nftables' queue expression.  Off, because a kernel may
+  /// have nf_tables without it (CONFIG_NFT_QUEUE) but with the xtables target.
+  bool native_queue = false;
 };
 
 /// How one rule was lowered.
@@ -50,29 +53,63 @@ struct NftBatch {
                                                const NftOptions& options,
                                                uint32_t genid);
 
-/// The handles of the rules in force, needed to change them.
+/// The handles of what is in force, needed to change it.  Indices are those of
+/// the Ruleset read back together with them.
 struct NftHandles {
-  /// handle[t][chain index][rule - 1], t = (size_t)TableKind
-  std::vector<std::vector<uint64_t>> handle[kTableKindCount];
+  /// rule[t][chain index][rule - 1], t = (size_t)TableKind
+  std::vector<std::vector<uint64_t>> rule[kTableKindCount];
+  /// chain[t][chain index]; 0 for a built-in chain that does not exist yet.
+  std::vector<uint64_t> chain[kTableKindCount];
 };
 
 /// A change as its smallest batch.  `current` is the ruleset in force before
 /// the delta.
+/// Errors: kConflict (no such chain, chain exists, no equal rule), kRange (no
+/// rule of that number), and those of LowerNftRuleset.
 [[nodiscard]] Result<NftBatch> LowerNftDelta(const Ruleset& current,
                                              const Delta& delta,
                                              const NftHandles& handles,
                                              const NftOptions& options,
                                              uint32_t genid);
 
-/// The kernel's answers to GETTABLE, GETCHAIN and GETRULE dumps (concatenated
-/// netlink messages) -> ruleset with counters, and the handles.
-/// Errors: kUnsupported with the expression that has no xtables form.
+/// What the kernel answered to the dumps of one family: concatenated netlink
+/// messages, in any order; acknowledgements and other tables are skipped.  A
+/// batch's own bytes are taken as well (its deletions are skipped).
+struct NftDump {
+  std::span<const uint8_t> chains;    // GETCHAIN
+  std::span<const uint8_t> rules;     // GETRULE
+  std::span<const uint8_t> elements;  // GETSETELEM of each set (may be empty)
+};
+
 struct NftRaised {
-  Ruleset ruleset;
+  Ruleset ruleset;  // with counters; tables in the order of TableKind
   NftHandles handles;
 };
-[[nodiscard]] Result<NftRaised> RaiseNft(Family family,
-                                         std::span<const uint8_t> chains,
-                                         std::span<const uint8_t> rules);
+
+/// A dump -> ruleset with counters, and the handles.  What native expressions
+/// cannot say is given in its usual spelling: ports of multiport in order, -m
+/// state as -m conntrack, a comment as the rule's first match.
+/// Errors: kUnsupported with the rule and the expression that has no xtables
+/// form; kSyntax for bytes that are no such dump.
+[[nodiscard]] Result<NftRaised> RaiseNft(Family family, const NftDump& dump);
+
+/// The counters of one rule, or of a chain's policy (rule 0).
+struct NftCounters {
+  TableKind table = TableKind::kFilter;
+  std::string chain;
+  uint32_t rule = 0;  // 1-based place in its chain
+  uint64_t handle = 0;
+  Counters counters;
+};
+
+/// Reads the counters of a dump alone (`dump.elements` is not looked at): works
+/// for rules that RaiseNft does not understand.  A rule with no counter
+/// expression gives zero.
+[[nodiscard]] Result<std::vector<NftCounters>> ReadNftCounters(
+    Family family, const NftDump& dump);
+
+/// A batch or a dump in words, one message a paragraph, one expression a line.
+/// What is not understood is printed as such; never fails.
+std::string DumpNftBatch(std::span<const uint8_t> bytes);
 
 }  // namespace nfarena
