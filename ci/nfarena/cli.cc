@@ -57,26 +57,6 @@ Result<std::string> ReadInput(const std::string& path) {
   return ReadAll(file.get(), path);
 }
 
-Status WriteWhole(const std::string& path, std::string_view text) {
-  const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
-  const auto fail = [&](const char* what) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    return Fail(ErrorCode::kSystem, what, {.file = path}, error);
-  };
-  FILE* file = std::fopen(temporary.c_str(), "wbe");
-  if (file == nullptr) return fail("cannot be written");
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), file) == text.size() &&
-      std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
-  const bool closed = std::fclose(file) == 0;
-  if (!written || !closed) return fail("cannot be written");
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
-    return fail("cannot be renamed into place");
-  }
-  return {};
-}
-
 Status Print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
       std::fflush(stdout) != 0) {

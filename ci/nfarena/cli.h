@@ -32,11 +32,6 @@ ExitCode Complain(const Error& error);
 /// Whole file, or standard input for "-".
 [[nodiscard]] Result<std::string> ReadInput(const std::string& path);
 
-/// Writes `text` to `path` through a temporary file in the same folder and a
-/// rename, so that a reader or a kill never sees half of it.
-[[nodiscard]] Status WriteWhole(const std::string& path,
-                                std::string_view text);
-
 /// Prints to standard output; a failure (full disk, closed pipe) is an error.
 [[nodiscard]] Status Print(std::string_view text);
 [[nodiscard]] Status PrintJson(const nlohmann::json& json);
