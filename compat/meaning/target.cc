@@ -36,11 +36,14 @@ tl::unexpected<Error> UnknownReject(const Extension& target) {
 }
 
 Result<Action> DecodeReject4(const Extension& target) {
-  ASSIGN_OR_RETURN(const auto raw, Read<ipt_reject_info>(target));
+  // Read as a number: struct ipt_reject_info holds an enum, and a value outside
+  // of it must not be loaded as one.
+  static_assert(sizeof(ipt_reject_info) == sizeof(uint32_t));
+  ASSIGN_OR_RETURN(const auto with, Read<uint32_t>(target));
   RejectTarget reject;
   reject.family = Family::kIpv4;
   reject.icmp_type = ICMP_DEST_UNREACH;
-  switch (static_cast<uint32_t>(raw.with)) {
+  switch (with) {
     case IPT_ICMP_NET_UNREACHABLE:
       reject.icmp_code = ICMP_NET_UNREACH;
       return reject;

@@ -76,13 +76,13 @@ struct ConnmarkTarget {
 
 /// Bits of NatParameters::flags; NF_NAT_RANGE_*.
 enum NatFlag : uint32_t {
-  kNatMapAddresses = 1u << 0,
-  kNatPorts = 1u << 1,
-  kNatRandom = 1u << 2,
-  kNatPersistent = 1u << 3,
-  kNatRandomFully = 1u << 4,
-  kNatPortOffset = 1u << 5,  // ports are shifted, from base_port
-  kNatNetmap = 1u << 6,
+  kNatToAddresses = 1u << 0,
+  kNatToPorts = 1u << 1,
+  kNatToRandom = 1u << 2,
+  kNatToPersistent = 1u << 3,
+  kNatToRandomFully = 1u << 4,
+  kNatToPortOffset = 1u << 5,  // ports are shifted, from base_port
+  kNatToNetwork = 1u << 6,
 };
 
 /// struct nf_nat_range2.  Ports in host order; for ICMP they are identifiers.

@@ -216,7 +216,7 @@ nf_nat_ipv4_multi_range_compat OldRange() {
 }
 
 TEST(DecodeTarget, NatRevision0) {
-  const NatParameters want{.flags = kNatMapAddresses | kNatPorts,
+  const NatParameters want{.flags = kNatToAddresses | kNatToPorts,
                            .first = V4("192.0.2.1"),
                            .last = V4("192.0.2.3"),
                            .first_port = 1024,
@@ -256,7 +256,7 @@ TEST(DecodeTarget, NatRevisions1And2) {
   raw2.min_proto.all = htons(5000);
   raw2.max_proto.all = htons(5100);
   raw2.base_proto.all = htons(4000);
-  NatParameters want{.flags = kNatMapAddresses | kNatPorts | kNatPortOffset,
+  NatParameters want{.flags = kNatToAddresses | kNatToPorts | kNatToPortOffset,
                      .first = V6("2001:db8::1"),
                      .last = V6("2001:db8::2"),
                      .first_port = 5000,
@@ -267,7 +267,7 @@ TEST(DecodeTarget, NatRevisions1And2) {
   raw1.flags = NF_NAT_RANGE_MAP_IPS;
   raw1.min_addr = raw2.min_addr;
   raw1.max_addr = raw2.max_addr;
-  want = {.flags = kNatMapAddresses,
+  want = {.flags = kNatToAddresses,
           .first = V6("2001:db8::1"),
           .last = V6("2001:db8::2")};
   EXPECT_EQ(Decoded<SnatTarget>(Family::kIpv6, Make("SNAT", 1, raw1)).to, want);
@@ -277,7 +277,7 @@ TEST(DecodeTarget, NatRevisions1And2) {
   EXPECT_EQ(
       Decoded<MasqueradeTarget>(Family::kIpv6, Make("MASQUERADE", 0, raw1))
           .to.flags,
-      kNatRandom);
+      kNatToRandom);
 }
 
 TEST(DecodeTarget, CtRevisions) {
