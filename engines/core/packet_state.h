@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -37,12 +38,49 @@ enum class CtInfo : uint8_t {
 /// moves them.
 struct Headers {
   bool ok = false;                // network header complete and sane
+  /// IPv6: the chain of extension headers could be followed.  False = what
+  /// ipv6_find_hdr() answers with an error; a rule with a protocol then drops
+  /// the packet (ip6_packet_match: hotdrop).  IPv4: as `ok`.
+  bool transport_ok = false;
   uint8_t protocol = 0;           // upper layer, extension headers skipped
                                   // (ipv6_find_hdr with AH skipped)
-  uint16_t transport = 0;         // byte offset of the upper-layer header
+  uint16_t transport = 0;         // byte offset of the upper-layer header; of
+                                  // an IPv6 non-first fragment: of its data
   uint16_t fragment_offset = 0;   // in 8-byte units; 0 = first or whole
   bool fragment = false;          // offset != 0 or more fragments
   uint16_t total_length = 0;      // from the IP header
+};
+
+/// The upper-layer header of an IPv6 packet, as ipv6_find_hdr() finds it.
+struct UpperHeader {
+  int protocol = -1;              // -1: chain broken, kernel error < 0
+  uint16_t offset = 0;
+  uint16_t fragment_offset = 0;   // in 8-byte units
+  bool fragment = false;          // a fragment header was met
+};
+
+/// ipv6_find_hdr(skb, &offset, -1, &fragoff, flags) from the IPv6 header at
+/// `network`; `stop_at_ah` = flags IP6_FH_F_AUTH, as nf_tables asks.
+UpperHeader FindUpperHeader(std::span<const uint8_t> bytes, size_t network,
+                            bool stop_at_ah);
+
+/// What -j CT in the raw table left for the tracker (a conntrack template).
+struct ConntrackTemplate {
+  bool set = false;
+  uint16_t zone = 0;
+  bool zone_from_mark = false;    // --zone mark
+  /// Directions the zone holds for: bit 0 original, bit 1 reply.
+  uint8_t zone_directions = 3;
+};
+
+/// Where the packet goes, once that is known (skb_dst of the kernel).
+enum class RouteKind : uint8_t {
+  kNone,       // before routing
+  kLocal,      // to this host, unicast
+  kBroadcast,  // to this host
+  kMulticast,  // to this host
+  kForward,    // through this host
+  kOutput,     // from this host
 };
 
 struct PacketState {
@@ -54,6 +92,7 @@ struct PacketState {
   alignas(16) std::array<char, 16> in{};
   alignas(16) std::array<char, 16> out{};
   Hook hook = Hook::kPrerouting;
+  RouteKind route = RouteKind::kNone;
   const Packet* origin = nullptr;  // mac, owner, time
   bool local_out = false;          // sent by a local socket
   bool answer = false;             // made by a REJECT
@@ -61,6 +100,7 @@ struct PacketState {
   uint32_t priority = 0;           // CLASSIFY
   bool traced = false;             // TRACE was met
   bool hotdrop = false;            // a match found the packet malformed
+  ConntrackTemplate ct_template;   // set by -j CT before tracking
   CtInfo ct_info = CtInfo::kInvalid;
   Connection* connection = nullptr;
   const Topology* topology = nullptr;
@@ -76,6 +116,15 @@ struct PacketState {
 /// Fills `headers` from `bytes`.
 /// Source: net/ipv6/exthdrs_core.c ipv6_find_hdr(), RFC 791, RFC 8200.
 void ParseHeaders(PacketState* packet);
+/// The same for bytes on their own.
+Headers HeadersOf(Family family, std::span<const uint8_t> bytes);
+
+/// The address at its place in the IP header; `headers.ok` must hold.
+Address SourceOf(const PacketState& packet);
+Address DestinationOf(const PacketState& packet);
+/// The name in a NUL-padded device field.
+std::string_view DeviceName(const std::array<char, 16>& device);
+void SetDeviceName(std::string_view name, std::array<char, 16>* device);
 
 /// One step of the path: a table's chain at a hook.
 struct Stage {

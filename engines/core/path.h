@@ -11,6 +11,7 @@
 // net/ipv4/ip_input.c, ip_forward.c, ip_output.c and their ipv6 twins.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "engines/core/engine.h"
@@ -23,6 +24,9 @@ class Path {
  public:
   /// All three must outlive the path.
   Path(const Topology* topology, Tracker* tracker, StageEvaluator* evaluator);
+  ~Path();
+  Path(const Path&) = delete;
+  Path& operator=(const Path&) = delete;
 
   /// Walks one packet to its end and fills `outcome`, which is cleared first.
   /// Answers (REJECT) are walked from OUTPUT to their end within this call.
@@ -34,12 +38,29 @@ class Path {
   void Place(const Packet& packet, Stage stage, PacketState* state) const;
 
   /// Queues an answer made by REJECT; called by the target while Run walks.
-  void AddAnswer(const PacketState& rejected, std::vector<uint8_t> bytes);
+  /// A TCP reset is attached to the rejected packet's connection
+  /// (nf_ct_attach); an ICMP error finds its own by the packet it quotes.
+  /// The answer is walked once the evaluation of the stage has returned; the
+  /// kernel sends it from inside the target, before the rejected packet is
+  /// dropped, which no ruleset can tell apart.
+  void AddAnswer(const PacketState& rejected, std::span<const uint8_t> bytes);
+
+  /// Whether conntrack's hooks are registered; false to begin with.  Instances
+  /// call it with NeedsTracking(ruleset) at every Replace.
+  void SetTracking(bool tracking);
+  bool tracking() const;
+  /// Whether nat's hooks are: a nat table exists.
+  void SetNat(bool nat);
 
  private:
-  const Topology* topology_;
-  Tracker* tracker_;
-  StageEvaluator* evaluator_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
+
+/// Whether the kernel would track connections with this ruleset in force: some
+/// rule holds a match or target whose checkentry calls nf_ct_netns_get().
+/// Chains that no hook reaches count too.
+/// Source: net/netfilter/xt_*.c, ipt_SYNPROXY.c.
+bool NeedsTracking(const Ruleset& ruleset);
 
 }  // namespace nfarena

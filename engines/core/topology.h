@@ -2,13 +2,24 @@
 // routes.  Twins ask it where a packet goes; a kernel engine builds the same
 // thing from TUN devices, addresses, policy rules and routes.
 //
-// Routes are keyed by (input device, destination), because a packets file may
-// say IN=eth0 OUT= DST=x and IN=eth1 OUT=eth2 DST=x.  The kernel form of that
-// is one routing table an input device, chosen by "ip rule iif".
+// The order of a lookup is that of the kernel's rules:
+//   1. the addresses of the devices and of lo, and broadcast addresses (the
+//      table "local", asked first for every packet);
+//   2. the routes whose `in` is the packet's input device, longest prefix
+//      first (one table a device, "ip rule iif"; iif lo = sent by this host);
+//   3. the routes whose `in` is "*", longest prefix first (table "main").
+// Almost everything is in 3; 2 is there because a packets file may say IN=eth0
+// OUT= DST=x and IN=eth1 OUT=eth2 DST=x.
+//
+// What the kernel form has to set besides: forwarding=1, rp_filter=0,
+// accept_local=1, send_redirects=0, route_localnet=0, fwmark_reflect=0,
+// icmp_ratelimit=0, an MTU no packet reaches, no automatic IPv6 addresses; a
+// local route to a multicast address is a joined group.
 #pragma once
 
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,8 +43,9 @@ struct Route {
   /// asked after the exact ones.
   std::string in;
   Prefix destination;
-  bool local = false;  // deliver to this host
-  std::string out;     // else send by this device
+  bool local = false;      // deliver to this host
+  bool broadcast = false;  // ... as a broadcast address of device `out`
+  std::string out;         // else send by this device
 };
 
 enum class AddressType : uint8_t {
@@ -53,11 +65,17 @@ struct Device {
   /// Addresses of the host on this device; the first is the one MASQUERADE
   /// and REDIRECT use.
   std::vector<Prefix> addresses;
+  /// Its packets have link-layer addresses (Packet::mac_src): a kernel engine
+  /// makes an Ethernet device of it, else one without link layer.
+  bool link_layer = false;
 };
 
 struct RouteDecision {
-  bool ok = false;     // false: the stack drops it (martian, no route)
-  bool local = false;
+  bool ok = false;         // false: the stack drops it (martian, no route)
+  bool local = false;      // for this host; out is then "lo"
+  bool broadcast = false;  // local, as a broadcast
+  bool multicast = false;  // local, as a member of a group
+  /// Valid as long as the topology is.
   std::string_view out;
 };
 
@@ -67,23 +85,45 @@ class Topology {
   std::vector<Device> devices;  // without "lo", which always exists
   std::vector<Route> routes;
 
-  /// Longest prefix for the exact device, else for "*".  Loopback and
-  /// multicast destinations, martian sources: as ip_route_input_slow() and
-  /// ip6_input do with rp_filter off.
+  /// Loopback and multicast destinations, martian sources: as
+  /// ip_route_input_slow() and ip6_route_input() do with the settings above.
+  /// `in` "" = sent by this host.
   RouteDecision FindRoute(std::string_view in, const Address& src,
                           const Address& dst) const;
-  AddressType TypeOf(const Address& address) const;
+  /// inet_dev_addr_type(): what the table "local" says, kUnicast when it says
+  /// nothing.  With a device: only what it says about that device.
+  AddressType TypeOf(const Address& address,
+                     std::string_view device = {}) const;
   bool IsLocal(const Address& address) const;
   /// The address of `device` that the stack picks as a source; nullopt when it
   /// has none.
   std::optional<Address> PrimaryAddress(std::string_view device) const;
 
+  /// Makes the lookup quick; call it after changing the fields.  Without it
+  /// (or after a change) lookups walk the lists.
+  void BuildIndex();
+
   /// The devices and routes that a ruleset and its packets talk about, so that
   /// every packet goes where its IN and OUT say; a default route for the rest.
+  ///
+  /// - A device is named by a packet or by a rule ("eth+" becomes "eth0" when
+  ///   no device fits it); there is at least one.
+  /// - DST of a packet with OUT= (empty) is an address of IN; SRC of a packet
+  ///   with IN= (empty) is an address of OUT; a device without such an address
+  ///   gets 198.18.N.1/24 or 2001:2:0:N::1/64.
+  /// - SRC of an arriving packet is reached by IN, DST of a leaving one by OUT;
+  ///   "-s NET -i DEV" and "-d NET -o DEV" in a rule say the same of a network.
+  /// - The rest leaves by the device that most packets leave by.
+  /// - A multicast DST with OUT= is a joined group; one with a MAC= of
+  ///   ff:ff:ff:ff:ff:ff is a broadcast address of IN.
   /// Errors: kConflict (two packets with the same IN and DST leave by
-  /// different devices; named by line).
+  /// different devices; named by line), kRange (a device name over 15 bytes).
   static Result<Topology> For(const Ruleset& ruleset,
                               std::span<const Packet> packets);
+
+ private:
+  struct Index;
+  std::shared_ptr<const Index> index_;
 };
 
 }  // namespace nfarena

@@ -7,8 +7,10 @@
 // nf_nat_core.c, nf_nat_proto.c.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "compat/model/result.h"
 #include "engines/core/packet_state.h"
@@ -37,22 +39,67 @@ enum StatusBit : uint32_t {
   kStatusDying = 1u << 9,
 };
 
+/// What the TCP tracker knows of one side (struct ip_ct_tcp_state).
+struct TcpSide {
+  uint32_t end = 0;         // highest sequence seen + length
+  uint32_t max_end = 0;     // highest it may send
+  uint32_t max_window = 0;  // largest window it advertised, scaled
+  uint32_t max_ack = 0;
+  uint8_t scale = 0;
+  uint8_t flags = 0;        // IP_CT_TCP_FLAG_*
+};
+
 struct Connection {
   Tuple original, reply;
   uint32_t status = 0;  // StatusBit
   uint32_t mark = 0;    // connmark
   uint16_t zone = 0;
-  uint8_t tcp_state = 0;      // enum tcp_conntrack
-  uint64_t expires_ms = 0;
+  uint8_t zone_directions = 3;  // bit 0 original, bit 1 reply
+  uint8_t tcp_state = 0;        // enum tcp_conntrack
+  uint64_t expires_ms = 0;      // confirmed: absolute; before: relative
   Connection* master = nullptr;
+  /// Packets and bytes of the original and the reply direction (what the
+  /// kernel counts with net.netfilter.nf_conntrack_acct=1).
   Counters direction[2];
   /// An outcome of this flow was indeterminate: so are those that follow.
   bool indeterminate = false;
+  std::string indeterminate_because;
+
+  // The trackers' own state.
+  TcpSide tcp[2];
+  uint8_t tcp_last_dir = 0;
+  uint8_t tcp_last_index = 0;
+  uint8_t tcp_last_flags = 0;
+  uint8_t tcp_last_wscale = 0;
+  uint32_t tcp_retransmissions = 0;
+  uint32_t tcp_last_seq = 0, tcp_last_ack = 0, tcp_last_end = 0;
+  uint16_t tcp_last_window = 0;
+  uint64_t udp_stream_ms = 0;
+  bool masquerade = false;      // and the device it left by
+  std::array<char, 16> masquerade_out{};
+};
+
+/// 0 = original, 1 = reply (CTINFO2DIR).
+inline int DirectionOf(CtInfo info) {
+  return info == CtInfo::kEstablishedReply || info == CtInfo::kRelatedReply
+             ? 1
+             : 0;
+}
+
+/// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h.
+enum NatRangeFlag : uint32_t {
+  kNatMapIps = 1u << 0,
+  kNatProtoSpecified = 1u << 1,
+  kNatProtoRandom = 1u << 2,
+  kNatPersistent = 1u << 3,
+  kNatProtoRandomFully = 1u << 4,
+  kNatProtoOffset = 1u << 5,
+  kNatNetmap = 1u << 6,
 };
 
 /// struct nf_nat_range2, in host order.
 struct NatRange {
-  uint32_t flags = 0;  // NF_NAT_RANGE_*
+  uint32_t flags = 0;  // NatRangeFlag
   Address min{}, max{};
   uint16_t min_port = 0, max_port = 0;
   uint16_t base_port = 0;
@@ -65,13 +112,26 @@ class Tracker {
   Tracker();
   ~Tracker();
   /// nf_conntrack_in(): finds or makes the connection, sets ct_info.
-  void Track(PacketState* packet);
+  /// False: the tracker itself drops the packet.
+  bool Track(PacketState* packet);
   /// nf_conntrack_confirm(): at the end of the last hook.
   /// Returns false when the packet must be dropped (clash).
   bool Confirm(PacketState* packet);
   /// nf_nat_setup_info(): what SNAT, DNAT, MASQUERADE, REDIRECT, NETMAP call
   /// for a new connection.  False: no free tuple, drop.
   bool SetupNat(PacketState* packet, const NatRange& range, NatManip manip);
+  /// MASQUERADE: SetupNat to the primary address of the packet's out device.
+  /// Only `flags` and the ports of `range` are used.  False: drop.
+  bool SetupMasquerade(PacketState* packet, const NatRange& range);
+  /// REDIRECT: to the primary address of the in device, at OUTPUT to the
+  /// loopback address.  False: drop (no address).
+  bool SetupRedirect(PacketState* packet, const NatRange& range);
+  /// NETMAP: the host part of the address stays, the network is that of
+  /// min..max.
+  bool SetupNetmap(PacketState* packet, const NatRange& range, NatManip manip);
+  /// Whether nat rules are still to be asked about this packet at `hook`: its
+  /// connection is new and has no mapping of that kind yet.
+  bool WantsNatRules(const PacketState& packet, Hook hook) const;
   /// A connection that no nat rule matched is bound to itself.
   bool SetupNullNat(PacketState* packet, Hook hook);
   /// nf_nat_packet(): rewrites the packet as its connection says at this hook.
@@ -80,6 +140,9 @@ class Tracker {
   /// Makes the answer of a REJECT belong to the connection of what it rejects
   /// (nf_ct_attach / icmp error lookup).
   void Attach(PacketState* answer, const PacketState& rejected);
+  /// The packet leaves the path: a connection that was never confirmed and
+  /// that no other packet holds is freed.  Called once per packet.
+  void Release(PacketState* packet);
   void Clear();
   size_t connections_count() const;
 
