@@ -133,6 +133,7 @@ class Differential {
     ASSIGN_OR_RETURN(topology_, Topology::For(*case_.ruleset, case_.packets));
     report_.rules_count = case_.ruleset->rules_count();
     for (const Engine* engine : engines) RunEngine(*engine);
+    report_.base_outcomes = std::move(base_played_.outcomes);
     return std::move(report_);
   }
 

@@ -65,6 +65,7 @@ struct DifferentialReport {
   std::vector<Difference> differences;  // the first ones
   uint64_t rules_count = 0;
   uint64_t rules_hit = 0;  // counted at least one packet (base engine)
+  std::vector<Outcome> base_outcomes;  // one a packet; empty if none ran
 };
 
 struct DifferentialOptions {

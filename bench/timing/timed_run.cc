@@ -1,0 +1,168 @@
+#include "bench/timing/timed_run.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <map>
+#include <random>
+#include <tuple>
+
+extern char** environ;  // NOLINT: POSIX's name
+
+namespace nfarena {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double SecondsUntil(Clock::time_point t) {
+  return std::chrono::duration<double>(t - Clock::now()).count();
+}
+
+/// One process of the program over the benchmarks of one size; its JSON.
+Result<json> RunProcess(const TimedRunOptions& options, uint64_t size) {
+  const std::string out =
+      fmt::format("/tmp/nfarena-timed-{}-{}.json", getpid(), size);
+  std::vector<std::string> arguments = {
+      options.program.string(),
+      fmt::format("--benchmark_filter=/rules:{}(/|$)", size),
+      fmt::format("--benchmark_min_time={}", options.min_time_s),
+      "--benchmark_format=json", "--benchmark_out_format=json",
+      "--benchmark_out=" + out};
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null",
+                                   O_WRONLY, 0);
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(),
+                                environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    return Fail(ErrorCode::kSystem, "cannot be started",
+                {.file = options.program.string()}, error);
+  }
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  std::ifstream in(out);
+  json parsed = json::parse(in, nullptr, false);
+  std::error_code ignored;
+  std::filesystem::remove(out, ignored);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) > 1 || parsed.is_discarded()) {
+    return Fail(ErrorCode::kSystem,
+                fmt::format("ended with status {:#x} and no result", status),
+                {.file = options.program.string()});
+  }
+  return parsed;
+}
+
+/// workload, engine, rules
+using Key = std::tuple<std::string, std::string, uint64_t>;
+
+/// Splits "append/legacy/rules:1000/manual_time".
+Key ParseName(const std::string& name) {
+  const size_t first = name.find('/');
+  const size_t second = name.find('/', first + 1);
+  const size_t number = name.find("rules:", second) + 6;
+  return {name.substr(0, first), name.substr(first + 1, second - first - 1),
+          std::stoull(name.substr(number))};
+}
+
+double NanosecondsPerUnit(const std::string& unit) {
+  if (unit == "us") return 1e3;
+  if (unit == "ms") return 1e6;
+  if (unit == "s") return 1e9;
+  return 1;
+}
+
+class Gatherer {
+ public:
+  explicit Gatherer(ResultFile* result) : result_(*result) {}
+
+  void Add(const json& output) {
+    for (const json& run : output.at("benchmarks")) AddOne(run);
+  }
+
+ private:
+  void AddOne(const json& run) {
+    const Key key = ParseName(run.at("name"));
+    const auto [at, added] = index_.try_emplace(key, result_.cases().size());
+    if (added) {
+      result_.cases().push_back({{"workload", std::get<0>(key)},
+                                 {"engine", std::get<1>(key)},
+                                 {"rules", std::get<2>(key)},
+                                 {"samples_ns", json::array()},
+                                 {"counters", json::object()},
+                                 {"error", ""}});
+    }
+    json& out = result_.cases()[at->second];
+    if (run.value("error_occurred", false)) {
+      out["error"] = run.value("error_message", "error");
+      return;
+    }
+    out["samples_ns"].push_back(run.at("real_time").get<double>() *
+                                NanosecondsPerUnit(run.at("time_unit")));
+    for (const char* name : {"bytes_sent", "bytes_received", "messages",
+                             "commit_ns", "floor_ns", "program_bytes"}) {
+      if (run.contains(name)) out["counters"][name] = run[name];
+    }
+  }
+
+  ResultFile& result_;
+  std::map<Key, size_t> index_;
+};
+
+}  // namespace
+
+Status RunTimed(const TimedRunOptions& options, ResultFile* result,
+                const TimedProgress& progress) {
+  Gatherer gatherer(result);
+  std::mt19937_64 random(options.seed);
+  std::map<uint64_t, double> took_s;   // the last process of a size
+  std::map<uint64_t, uint32_t> passes;
+  // The cost of a size not run yet is guessed from the one below it.
+  const auto expected_s = [&](size_t i) {
+    const auto known = took_s.find(options.sizes[i]);
+    if (known != took_s.end()) return known->second;
+    if (i == 0) return 0.0;
+    const auto below = took_s.find(options.sizes[i - 1]);
+    if (below == took_s.end()) return 1e9;
+    return below->second * static_cast<double>(options.sizes[i]) /
+           static_cast<double>(options.sizes[i - 1]);
+  };
+  for (uint32_t pass = 1; pass <= options.passes_wanted; ++pass) {
+    std::vector<size_t> order(options.sizes.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    if (pass > 1) std::shuffle(order.begin(), order.end(), random);
+    for (size_t i : order) {
+      const double left_s = SecondsUntil(options.deadline);
+      if (expected_s(i) > left_s || left_s < 0) continue;
+      progress(pass, options.sizes[i], left_s);
+      const auto start = Clock::now();
+      ASSIGN_OR_RETURN(const json output,
+                       RunProcess(options, options.sizes[i]));
+      took_s[options.sizes[i]] = -SecondsUntil(start);
+      ++passes[options.sizes[i]];
+      gatherer.Add(output);
+      RETURN_IF_ERROR(result->Save());
+    }
+  }
+  for (uint64_t size : options.sizes) {
+    if (passes[size] == 0) {
+      result->Skip(fmt::format("{} with {} rules",
+                               options.program.filename().string(), size),
+                   "one pass does not fit in the budget");
+    }
+  }
+  return result->Finish();
+}
+
+}  // namespace nfarena
