@@ -1,3 +1,10 @@
+# A dependency on nfarena::x is resolved when the build files are written, so
+# that directories may be added in any order.
+function(nfarena_late_names out)
+  list(TRANSFORM ARGN REPLACE "^nfarena::" "nfarena_")
+  set(${out} ${ARGN} PARENT_SCOPE)
+endfunction()
+
 # nfarena_library(NAME sources... DEPS libs...)    static library nfarena::NAME
 # nfarena_test(NAME sources... DEPS libs... LABELS labels...)   GoogleTest program
 # nfarena_fuzzer(NAME source DEPS libs...)         libFuzzer program
@@ -24,6 +31,7 @@ target_include_directories(nfarena_options INTERFACE ${PROJECT_SOURCE_DIR})
 
 function(nfarena_library name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  nfarena_late_names(ARG_DEPS ${ARG_DEPS})
   add_library(nfarena_${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   add_library(nfarena::${name} ALIAS nfarena_${name})
   target_link_libraries(nfarena_${name} PUBLIC ${ARG_DEPS} PRIVATE nfarena_options)
@@ -41,6 +49,7 @@ function(nfarena_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  nfarena_late_names(ARG_DEPS ${ARG_DEPS})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE
     ${ARG_DEPS} nfarena_options GTest::gtest GTest::gmock GTest::gtest_main)
@@ -58,6 +67,7 @@ function(nfarena_fuzzer name)
     return()
   endif()
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  nfarena_late_names(ARG_DEPS ${ARG_DEPS})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} nfarena_options)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
