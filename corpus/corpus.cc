@@ -44,10 +44,11 @@ class Reader {
             fmt::format("{}:{}: {}", entry_.path.string(), line_, why));
       }
     }
-    for (const auto& [name, value] :
-         {std::pair{"id", &entry_.id}, {"description", &entry_.description},
-          {"origin", &entry_.origin}, {"licence", &entry_.licence},
-          {"ruleset", &entry_.ruleset.text}}) {
+    for (const auto& [name, value] : {std::pair{"id", &entry_.id},
+                                      {"description", &entry_.description},
+                                      {"origin", &entry_.origin},
+                                      {"licence", &entry_.licence},
+                                      {"ruleset", &entry_.ruleset.text}}) {
       if (value->empty()) {
         return tl::unexpected(
             fmt::format("{}: no {}", entry_.path.string(), name));
@@ -121,12 +122,11 @@ class Reader {
     const size_t colon = line.find(':');
     CorpusExpectation expectation;
     const std::string_view number = line.substr(0, colon);
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(),
-                        expectation.packet);
-    const std::vector<std::string> words =
-        colon == std::string_view::npos ? std::vector<std::string>{}
-                                        : Words(line.substr(colon + 1));
+    const auto [end, error] = std::from_chars(
+        number.data(), number.data() + number.size(), expectation.packet);
+    const std::vector<std::string> words = colon == std::string_view::npos
+                                               ? std::vector<std::string>{}
+                                               : Words(line.substr(colon + 1));
     if (error != std::errc{} || end != number.data() + number.size() ||
         expectation.packet == 0 || words.empty() || words.size() > 2) {
       return "an expectation is 'PACKET-NUMBER: verdict [chain]'";

@@ -38,9 +38,9 @@ struct CorpusSection {
 };
 
 struct CorpusExpectation {
-  uint32_t packet = 0;   // 1-based
-  std::string verdict;   // "accept", "drop", "queue", ...
-  std::string chain;     // chain that decided; empty = not said
+  uint32_t packet = 0;  // 1-based
+  std::string verdict;  // "accept", "drop", "queue", ...
+  std::string chain;    // chain that decided; empty = not said
 };
 
 struct CorpusEntry {

@@ -13,9 +13,9 @@ namespace nfarena {
 
 std::span<const Engine* const> Engines() {
   static const std::array<const Engine*, 8> kEngines = {
-      &ReferenceEngine(),    &LegacyEngine(),    &BlobEngine(),
-      &VmEngine(),           &VmCompatEngine(),  &KernelLegacyEngine(),
-      &KernelNftEngine(),    &KernelNftCompatEngine()};
+      &ReferenceEngine(), &LegacyEngine(),         &BlobEngine(),
+      &VmEngine(),        &VmCompatEngine(),       &KernelLegacyEngine(),
+      &KernelNftEngine(), &KernelNftCompatEngine()};
   return kEngines;
 }
 

@@ -18,9 +18,9 @@ struct Aimed {
   const Table* table = nullptr;
   const Chain* chain = nullptr;
   Hook hook = Hook::kInput;
-  uint32_t rulenum = 0;                // 1-based; 0 = the policy
-  const Rule* rule = nullptr;          // nullptr for the policy
-  std::vector<const Rule*> way;        // jump rules, outermost first
+  uint32_t rulenum = 0;          // 1-based; 0 = the policy
+  const Rule* rule = nullptr;    // nullptr for the policy
+  std::vector<const Rule*> way;  // jump rules, outermost first
 };
 
 /// For each chain of a table, the shortest way of jumps from one hook.
@@ -105,8 +105,8 @@ class Aimer {
     // When not every rule can be visited, visit them evenly.
     const double wanted_visits =
         static_cast<double>(options_.packets_count) / 2.0;
-    const double step = std::max(
-        1.0, static_cast<double>(targets_.size()) / wanted_visits);
+    const double step =
+        std::max(1.0, static_cast<double>(targets_.size()) / wanted_visits);
     double at = 0;
     while (count_ < options_.packets_count) {
       const Aimed& aimed = targets_[static_cast<size_t>(at)];
@@ -252,8 +252,7 @@ class Aimer {
     std::string inner = SketchLine(&quoted, &choose_);
     inner.erase(0, inner.find("SRC="));
     Sketch error = Reversed(s);
-    error.protocol =
-        family_ == Family::kIpv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+    error.protocol = IcmpProtocol(family_);
     error.icmp_type = family_ == Family::kIpv4 ? 3 : 1;
     error.icmp_code = family_ == Family::kIpv4 ? 1 : 3;
     error.length.reset();
@@ -268,8 +267,7 @@ class Aimer {
   /// routing table an input device.
   void KeepRoute(Sketch* s) {
     if (!s->dst) s->dst = choose_.PlainAddress(family_);
-    const auto [it, added] =
-        routes_.try_emplace({s->in, *s->dst}, s->out);
+    const auto [it, added] = routes_.try_emplace({s->in, *s->dst}, s->out);
     if (!added) s->out = it->second;
   }
 

@@ -60,12 +60,12 @@ class Checker {
         const Chain& chain = table.chains[c];
         for (uint32_t r = 0; r < chain.rules.size(); ++r) {
           const Rule& rule = chain.rules[r];
-          rules_.push_back({.table = &table,
-                            .chain = &chain,
-                            .rule = &rule,
-                            .ref = {table.kind, c, r + 1},
-                            .text = PrintRule(ruleset.family, chain.name,
-                                              rule)});
+          rules_.push_back(
+              {.table = &table,
+               .chain = &chain,
+               .rule = &rule,
+               .ref = {table.kind, c, r + 1},
+               .text = PrintRule(ruleset.family, chain.name, rule)});
         }
       }
     }
@@ -77,11 +77,10 @@ class Checker {
 
   Result<CheckReport> Run(std::span<const Engine* const> engines) {
     if (options_.packets_count != 0) {
-      ASSIGN_OR_RETURN(packets_,
-                       ParsePackets(AimPackets(ruleset_,
-                                               {options_.packets_count,
-                                                options_.seed}),
-                                    "aimed"));
+      ASSIGN_OR_RETURN(
+          packets_, ParsePackets(AimPackets(ruleset_, {options_.packets_count,
+                                                       options_.seed}),
+                                 "aimed"));
     }
     for (const Engine* engine : engines) CheckEngine(*engine);
     return std::move(report_);
@@ -129,8 +128,8 @@ class Checker {
                         .line = each.rule->line,
                         .text = each.text,
                         .engine = std::string(engine.name())};
-    const Status alone = engine.Supports(
-        Alone(ruleset_, *each.table, *each.chain, *each.rule));
+    const Status alone =
+        engine.Supports(Alone(ruleset_, *each.table, *each.chain, *each.rule));
     if (!alone) {
       checked.verdict = RuleVerdict::kRefused;
       checked.reason = alone.error().message;
@@ -190,8 +189,8 @@ class Checker {
       CheckedRule& rule = report_.rules[at->second];
       if (rule.verdict == RuleVerdict::kDiffers) continue;
       rule.verdict = RuleVerdict::kDiffers;
-      rule.reason = fmt::format("{} on: {}", d.what,
-                                PacketLine(packets_[d.packet - 1]));
+      rule.reason =
+          fmt::format("{} on: {}", d.what, PacketLine(packets_[d.packet - 1]));
     }
   }
 

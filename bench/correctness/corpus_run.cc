@@ -134,8 +134,8 @@ class EntryRun {
         (e.chain.empty() || e.chain == chain)) {
       return "";
     }
-    return fmt::format("packet {}: expected {} {}, got {}", e.packet,
-                       e.verdict, e.chain, OutcomeLine(ruleset_, outcome));
+    return fmt::format("packet {}: expected {} {}, got {}", e.packet, e.verdict,
+                       e.chain, OutcomeLine(ruleset_, outcome));
   }
 
   const CorpusEntry& entry_;

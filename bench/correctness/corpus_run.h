@@ -21,12 +21,12 @@ struct CorpusRunOptions {
 
 struct CorpusTotals {
   uint64_t entries = 0;
-  uint64_t compared = 0;         // outcomes, all engines
-  uint64_t judged_by_kernel = 0; // of them, by a kernel engine
+  uint64_t compared = 0;          // outcomes, all engines
+  uint64_t judged_by_kernel = 0;  // of them, by a kernel engine
   uint64_t indeterminate = 0;
   uint64_t differences = 0;
   uint64_t failed_expectations = 0;
-  uint64_t failed_entries = 0;   // did not parse, an engine failed
+  uint64_t failed_entries = 0;  // did not parse, an engine failed
 };
 
 /// Told before each entry: its number from 0, how many there are, its id.

@@ -48,8 +48,7 @@ Result<Played> Play(const Engine& engine, const DifferentialCase& c,
                     std::span<const Packet> packets, const Topology& topology) {
   OpenOptions open{.family = c.ruleset->family, .topology = topology};
   open.ipset_save = c.ipset_save;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Instance> instance,
-                   engine.Open(open));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Instance> instance, engine.Open(open));
   RETURN_IF_ERROR(instance->Replace(*c.ruleset));
   Played played;
   played.outcomes.resize(packets.size());

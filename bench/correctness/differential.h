@@ -22,18 +22,18 @@
 namespace nfarena {
 
 struct DifferentialCase {
-  std::string id;           // corpus id or file name, for messages
+  std::string id;  // corpus id or file name, for messages
   const Ruleset* ruleset = nullptr;
   std::string ruleset_path;  // what a person passes to --ruleset
   std::span<const Packet> packets;
-  std::string ipset_save;    // sets the ruleset refers to, or empty
+  std::string ipset_save;  // sets the ruleset refers to, or empty
 };
 
 enum class RunState : uint8_t {
   kRan,
-  kUnsupported,   // reason = the construct
-  kUnavailable,   // reason = what the host lacks
-  kFailed,        // reason = an error that should not happen
+  kUnsupported,  // reason = the construct
+  kUnavailable,  // reason = what the host lacks
+  kFailed,       // reason = an error that should not happen
 };
 const char* RunStateName(RunState state);
 
@@ -49,9 +49,9 @@ struct EngineRun {
 
 struct Difference {
   std::string base, engine;
-  uint64_t packet = 0;  // 1-based; 0 = counters after the sequence
-  RuleRef rule;         // that decided it in the base engine
-  std::string what;     // "verdict: accept / drop; ..."
+  uint64_t packet = 0;               // 1-based; 0 = counters after the sequence
+  RuleRef rule;                      // that decided it in the base engine
+  std::string what;                  // "verdict: accept / drop; ..."
   std::vector<std::string> packets;  // the fewest that still show it
   /// Everything needed to repeat it by hand.
   std::string ToString(const DifferentialCase& c) const;

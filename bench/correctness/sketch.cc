@@ -18,10 +18,6 @@ bool HasPorts(uint8_t protocol) {
          protocol == IPPROTO_UDPLITE;
 }
 
-uint8_t IcmpOf(Family family) {
-  return family == Family::kIpv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
-}
-
 /// Would the test accept this device name?  Byte compare under the mask.
 bool NameMatches(const InterfaceTest& test, const std::string& name) {
   std::array<char, 16> padded{};
@@ -81,7 +77,7 @@ class Steering {
     return hold_ || !m.source.any() || !m.destination.any();
   }
   bool operator()(const IcmpMatch& m) {
-    sketch_.protocol = IcmpOf(m.family);
+    sketch_.protocol = IcmpProtocol(m.family);
     if (m.any_type) return hold_;
     if (hold_ != m.inverted) {
       sketch_.icmp_type = m.type;
@@ -210,9 +206,9 @@ class Steering {
     if ((m.destination_types & kLocal) != 0) {
       if (!sketch_.in.empty()) sketch_.out.clear();
     } else if ((m.destination_types & kMulticast) != 0) {
-      sketch_.dst = v4 ? Address{224, 0, 0, 251}
-                       : Address{0xff, 0x02, 0, 0, 0, 0, 0, 0,
-                                 0,    0,    0, 0, 0, 0, 0, 0xfb};
+      sketch_.dst =
+          v4 ? Address{224, 0, 0, 251}
+             : Address{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfb};
     } else if ((m.destination_types & kBroadcast) != 0 && v4) {
       sketch_.dst = Address{255, 255, 255, 255};
     }
@@ -273,8 +269,8 @@ std::string TransportWords(const Sketch& s) {
                          s.protocol == IPPROTO_UDP ? "UDP" : "UDPLITE",
                          *s.src_port, *s.dst_port);
     case IPPROTO_ICMP:
-      return fmt::format("PROTO=ICMP TYPE={} CODE={} ID={} SEQ=1",
-                         *s.icmp_type, *s.icmp_code, *s.src_port);
+      return fmt::format("PROTO=ICMP TYPE={} CODE={} ID={} SEQ=1", *s.icmp_type,
+                         *s.icmp_code, *s.src_port);
     case IPPROTO_ICMPV6:
       return fmt::format("PROTO=ICMPv6 TYPE={} CODE={} ID={} SEQ=1",
                          *s.icmp_type, *s.icmp_code, *s.src_port);
@@ -288,7 +284,7 @@ void Settle(Sketch* s, Chooser* choose) {
   if (!s->dst) s->dst = choose->PlainAddress(s->family);
   if (s->protocol == 0) {
     const uint8_t kinds[] = {IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP,
-                             IcmpOf(s->family)};
+                             IcmpProtocol(s->family)};
     s->protocol = kinds[choose->Below(std::size(kinds))];
   }
   if (!s->src_port) {
@@ -305,13 +301,18 @@ void Settle(Sketch* s, Chooser* choose) {
   }
   if (!s->icmp_type) {
     const bool reply = s->state == WantedState::kEstablished;
-    s->icmp_type = s->family == Family::kIpv4 ? (reply ? 0 : 8)
-                                              : (reply ? 129 : 128);
+    s->icmp_type =
+        s->family == Family::kIpv4 ? (reply ? 0 : 8) : (reply ? 129 : 128);
   }
   if (!s->icmp_code) s->icmp_code = 0;
 }
 
 }  // namespace
+
+uint8_t IcmpProtocol(Family family) {
+  return family == Family::kIpv4 ? uint8_t{IPPROTO_ICMP}
+                                 : uint8_t{IPPROTO_ICMPV6};
+}
 
 Chooser::Chooser(const Ruleset& ruleset, uint64_t seed) : random_(seed) {
   devices_ = {"eth0", "eth1"};
@@ -342,7 +343,9 @@ bool Chooser::Chance(double probability) {
   return static_cast<double>(random_() >> 11) * 0x1p-53 < probability;
 }
 
-const std::string& Chooser::Device() { return devices_[Below(devices_.size())]; }
+const std::string& Chooser::Device() {
+  return devices_[Below(devices_.size())];
+}
 
 std::string Chooser::DeviceFor(const InterfaceTest& test, bool holds) {
   if (holds && NameMatches(test, "lo") && test.ToString() == "lo") return "lo";
@@ -364,7 +367,8 @@ Address Chooser::PlainAddress(Family family) {
   } else {
     // RFC 3849's documentation prefix.
     address = {0x20, 0x01, 0x0d, 0xb8};
-    for (size_t i = 8; i < 16; ++i) address[i] = static_cast<uint8_t>(Below(256));
+    for (size_t i = 8; i < 16; ++i)
+      address[i] = static_cast<uint8_t>(Below(256));
     address[15] |= 1;
   }
   return address;
@@ -376,10 +380,11 @@ Address Chooser::AddressIn(Family family, const Address& address,
   const size_t size = family == Family::kIpv4 ? 4 : 16;
   bool narrow = false;
   for (size_t i = 0; i < size; ++i) {
-    const uint8_t free_bits =
-        i >= 2 || family == Family::kIpv6 ? out[i] : static_cast<uint8_t>(Below(256));
-    out[i] = static_cast<uint8_t>((address[i] & mask[i]) |
-                                  (free_bits & ~mask[i]));
+    const uint8_t free_bits = i >= 2 || family == Family::kIpv6
+                                  ? out[i]
+                                  : static_cast<uint8_t>(Below(256));
+    out[i] =
+        static_cast<uint8_t>((address[i] & mask[i]) | (free_bits & ~mask[i]));
     narrow |= mask[i] != 0;
   }
   if (inside || !narrow) return out;
@@ -465,7 +470,8 @@ void SteerSelector(const Selector& s, SelectorPart part, bool hold,
       if (wanted(kInvertProtocol)) {
         sketch->protocol = static_cast<uint8_t>(s.protocol);
       } else {
-        sketch->protocol = s.protocol == IPPROTO_UDP ? IPPROTO_TCP : IPPROTO_UDP;
+        sketch->protocol =
+            s.protocol == IPPROTO_UDP ? IPPROTO_TCP : IPPROTO_UDP;
       }
       return;
     case SelectorPart::kFragment:

@@ -38,6 +38,9 @@ struct Sketch {
   WantedState state = WantedState::kAny;
 };
 
+/// IPPROTO_ICMP or IPPROTO_ICMPV6.
+uint8_t IcmpProtocol(Family family);
+
 /// Random choices over one ruleset's vocabulary.
 class Chooser {
  public:

@@ -90,35 +90,34 @@ json Versions() {
 json Environment() {
   utsname name{};
   uname(&name);
-  struct sysinfo memory{};
+  struct sysinfo memory {};
   sysinfo(&memory);
   std::array<double, 3> load{};
   const bool has_load = getloadavg(load.data(), 3) == 3;
-  return {
-      {"commit", OutputOf("git -C " NFARENA_SOURCE_DIR " rev-parse HEAD")},
-      {"dirty", !OutputOf("git -C " NFARENA_SOURCE_DIR
-                          " status --porcelain --untracked-files=no")
-                     .is_null()},
-      {"compiler", NFARENA_COMPILER},
-      {"compiler_flags", NFARENA_COMPILER_FLAGS},
-      {"build_type", NFARENA_BUILD_TYPE},
-      {"kernel", fmt::format("{} {}", name.sysname, name.release)},
-      {"machine",
-       {{"architecture", name.machine},
-        {"cpu", CpuModel()},
-        {"cores", get_nprocs()},
-        {"memory_bytes", memory.totalram * memory.mem_unit},
-        {"caches", Caches()}}},
-      {"mitigations", Mitigations()},
-      {"bpf_jit", LineOrNull("/proc/sys/net/core/bpf_jit_enable")},
-      {"governor", LineOrNull("/sys/devices/system/cpu/cpu0/cpufreq/"
-                              "scaling_governor")},
-      {"smt", LineOrNull("/sys/devices/system/cpu/smt/control")},
-      {"transparent_hugepages",
-       LineOrNull("/sys/kernel/mm/transparent_hugepage/enabled")},
-      {"aslr", LineOrNull("/proc/sys/kernel/randomize_va_space")},
-      {"load_average", has_load ? json(load) : json(nullptr)},
-      {"versions", Versions()}};
+  return {{"commit", OutputOf("git -C " NFARENA_SOURCE_DIR " rev-parse HEAD")},
+          {"dirty", !OutputOf("git -C " NFARENA_SOURCE_DIR
+                              " status --porcelain --untracked-files=no")
+                         .is_null()},
+          {"compiler", NFARENA_COMPILER},
+          {"compiler_flags", NFARENA_COMPILER_FLAGS},
+          {"build_type", NFARENA_BUILD_TYPE},
+          {"kernel", fmt::format("{} {}", name.sysname, name.release)},
+          {"machine",
+           {{"architecture", name.machine},
+            {"cpu", CpuModel()},
+            {"cores", get_nprocs()},
+            {"memory_bytes", memory.totalram * memory.mem_unit},
+            {"caches", Caches()}}},
+          {"mitigations", Mitigations()},
+          {"bpf_jit", LineOrNull("/proc/sys/net/core/bpf_jit_enable")},
+          {"governor", LineOrNull("/sys/devices/system/cpu/cpu0/cpufreq/"
+                                  "scaling_governor")},
+          {"smt", LineOrNull("/sys/devices/system/cpu/smt/control")},
+          {"transparent_hugepages",
+           LineOrNull("/sys/kernel/mm/transparent_hugepage/enabled")},
+          {"aslr", LineOrNull("/proc/sys/kernel/randomize_va_space")},
+          {"load_average", has_load ? json(load) : json(nullptr)},
+          {"versions", Versions()}};
 }
 
 }  // namespace nfarena

@@ -41,9 +41,9 @@ void ResultFile::Skip(const std::string& what, const std::string& reason) {
 
 Status ResultFile::Save() {
   return WriteWholeFile(
-      path_, json_.dump(1, ' ', false,
-                        nlohmann::json::error_handler_t::replace) +
-                 "\n");
+      path_,
+      json_.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) +
+          "\n");
 }
 
 Status ResultFile::Finish() {
@@ -53,7 +53,8 @@ Status ResultFile::Finish() {
 
 Status WriteWholeFile(const std::filesystem::path& path,
                       std::string_view text) {
-  const std::string temporary = fmt::format("{}.{}.tmp", path.string(), getpid());
+  const std::string temporary =
+      fmt::format("{}.{}.tmp", path.string(), getpid());
   const auto fail = [&](const char* what) {
     const int error = errno;
     ::unlink(temporary.c_str());

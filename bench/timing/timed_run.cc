@@ -32,7 +32,8 @@ Result<json> RunProcess(const TimedRunOptions& options, uint64_t size) {
       options.program.string(),
       fmt::format("--benchmark_filter=/rules:{}(/|$)", size),
       fmt::format("--benchmark_min_time={}", options.min_time_s),
-      "--benchmark_format=json", "--benchmark_out_format=json",
+      "--benchmark_format=json",
+      "--benchmark_out_format=json",
       "--benchmark_out=" + out};
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
@@ -42,8 +43,8 @@ Result<json> RunProcess(const TimedRunOptions& options, uint64_t size) {
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null",
                                    O_WRONLY, 0);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(),
-                                environ);
+  const int error =
+      posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) {
     return Fail(ErrorCode::kSystem, "cannot be started",
@@ -126,7 +127,7 @@ Status RunTimed(const TimedRunOptions& options, ResultFile* result,
                 const TimedProgress& progress) {
   Gatherer gatherer(result);
   std::mt19937_64 random(options.seed);
-  std::map<uint64_t, double> took_s;   // the last process of a size
+  std::map<uint64_t, double> took_s;  // the last process of a size
   std::map<uint64_t, uint32_t> passes;
   // The cost of a size not run yet is guessed from the one below it.
   const auto expected_s = [&](size_t i) {

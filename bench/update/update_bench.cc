@@ -6,6 +6,9 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <map>
+#include <utility>
+
 #include "bench/update/workloads.h"
 #include "bench/workload/benchmark_main.h"
 #include "bench/workload/synthetic.h"
@@ -42,8 +45,7 @@ class CostMeter {
 };
 
 /// One ruleset, loaded and found right; nullptr after Refuse.
-std::unique_ptr<Instance> Prepare(benchmark::State& state,
-                                  const Engine& engine,
+std::unique_ptr<Instance> Prepare(benchmark::State& state, const Engine& engine,
                                   const Ruleset& ruleset) {
   auto instance = OpenLoaded(engine, ruleset, {});
   if (!instance) {
@@ -121,8 +123,9 @@ void Update(benchmark::State& state, const UpdateWorkload& workload,
   if (const Status ok = ApplyDelta(change, &changed); !ok) {
     return Refuse(state, ok.error().ToString());
   }
-  for (const auto& [delta, expected] :
-       {std::pair{&change, &changed}, std::pair{&undo, ruleset}}) {
+  const std::pair<const Delta*, const Ruleset*> steps[] = {{&change, &changed},
+                                                           {&undo, ruleset}};
+  for (const auto& [delta, expected] : steps) {
     const auto cost = instance->Apply(*delta);
     if (!cost) return Refuse(state, cost.error().ToString());
     const auto dump = instance->Dump();
@@ -146,8 +149,7 @@ void RegisterAll() {
   const auto add = [](std::string_view workload, const Engine& engine,
                       uint64_t n, auto body) {
     benchmark::RegisterBenchmark(
-        fmt::format("{}/{}/rules:{}", workload, engine.name(), n).c_str(),
-        body)
+        fmt::format("{}/{}/rules:{}", workload, engine.name(), n).c_str(), body)
         ->UseManualTime()
         ->Unit(benchmark::kMicrosecond);
   };

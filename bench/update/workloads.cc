@@ -74,15 +74,12 @@ Delta UndoReplaceMiddle(uint64_t n, const Ruleset& original) {
 constexpr std::array<UpdateWorkload, 7> kWorkloads = {{
     {"append", "one rule at the end", Append, UndoAppend},
     {"insert_head", "one rule at the head", InsertHead, UndoInsertHead},
-    {"insert_middle", "one rule in the middle", InsertMiddle,
-     UndoInsertMiddle},
-    {"delete_first", "the first rule, by number", DeleteFirst,
-     UndoDeleteFirst},
+    {"insert_middle", "one rule in the middle", InsertMiddle, UndoInsertMiddle},
+    {"delete_first", "the first rule, by number", DeleteFirst, UndoDeleteFirst},
     {"delete_middle", "the middle rule, by number", DeleteMiddle,
      UndoDeleteMiddle},
     {"delete_last", "the last rule, by number", DeleteLast, UndoDeleteLast},
-    {"replace", "the middle rule by another", ReplaceMiddle,
-     UndoReplaceMiddle},
+    {"replace", "the middle rule by another", ReplaceMiddle, UndoReplaceMiddle},
 }};
 
 }  // namespace

@@ -21,7 +21,7 @@ void Refuse(benchmark::State& state, const std::string& why) {
 int BenchmarkMain(int argc, char** argv, void (*register_all)()) {
   // Before any thread: an ordinary user's network namespaces need a user
   // namespace.  Engines that cannot run say why themselves.
-  (void)EnsureNetAdmin();
+  (void)kernel::EnsureNetAdmin();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
 #ifdef NDEBUG

@@ -30,8 +30,8 @@ std::string Line(Family family, std::string_view source, uint64_t port) {
 
 std::string SyntheticRule(Family family, uint64_t index) {
   return fmt::format("-s {}/{} -p tcp -m tcp --dport {} -j ACCEPT",
-                     Source(family, index),
-                     family == Family::kIpv4 ? 32 : 128, Port(index));
+                     Source(family, index), family == Family::kIpv4 ? 32 : 128,
+                     Port(index));
 }
 
 std::string SyntheticText(Family family, uint64_t rules_count) {

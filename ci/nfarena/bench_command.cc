@@ -84,8 +84,8 @@ class Job {
     std::error_code error;
     std::filesystem::create_directories(options_.out, error);
     if (error) {
-      return Fail(ErrorCode::kSystem, "cannot be made",
-                  {.file = options_.out}, error.value());
+      return Fail(ErrorCode::kSystem, "cannot be made", {.file = options_.out},
+                  error.value());
     }
     ExitCode code = kExitOk;
     if (Wants("correctness")) {
@@ -94,7 +94,8 @@ class Job {
     // Half of what is left for each of the timed parts.
     const bool both = Wants("update") && Wants("classify");
     if (Wants("update")) {
-      RETURN_IF_ERROR(Timed("update", both ? LeftSeconds() / 2 : LeftSeconds()));
+      RETURN_IF_ERROR(
+          Timed("update", both ? LeftSeconds() / 2 : LeftSeconds()));
     }
     if (Wants("classify")) RETURN_IF_ERROR(Timed("classify", LeftSeconds()));
     return code;
@@ -106,17 +107,18 @@ class Job {
            options_.what.end();
   }
   double LeftSeconds() const {
-    return std::max(0.0, budget_s_ - std::chrono::duration<double>(
-                                         Clock::now() - start_)
-                                         .count());
+    return std::max(
+        0.0, budget_s_ -
+                 std::chrono::duration<double>(Clock::now() - start_).count());
   }
   static Clock::time_point In(double seconds) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(
                               std::chrono::duration<double>(seconds));
   }
   std::vector<std::string> Command(std::string_view part) const {
-    return {"nfarena",  "bench",          "--what",
-            std::string(part), "--budget", options_.budget,
+    return {"nfarena",         "bench",
+            "--what",          std::string(part),
+            "--budget",        options_.budget,
             "--packets-count", std::to_string(options_.packets_count),
             "--seed",          std::to_string(options_.seed)};
   }
@@ -136,9 +138,9 @@ class Job {
         const CorpusTotals totals,
         RunCorpus(*corpus, Engines(), run, &result,
                   [&](size_t done, size_t all, const std::string& id) {
-                    progress_.Say(fmt::format("correctness {}/{} {} ({:.0f} s left)",
-                                              done + 1, all, id,
-                                              LeftSeconds()));
+                    progress_.Say(
+                        fmt::format("correctness {}/{} {} ({:.0f} s left)",
+                                    done + 1, all, id, LeftSeconds()));
                   }));
     RETURN_IF_ERROR(Print(fmt::format(
         "correctness: {} rulesets, {} outcomes compared, {} of them judged by "

@@ -1,5 +1,3 @@
-#include "bench/correctness/check.h"
-
 #include <fmt/color.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "bench/correctness/check.h"
 #include "ci/nfarena/cli.h"
 #include "engines/registry.h"
 
@@ -34,8 +33,8 @@ CheckReport RefusedByParser(const Error& error, std::string_view line,
                             .engine = std::string(engine->name()),
                             .verdict = RuleVerdict::kRefused,
                             .reason = error.message});
-    report.engines.push_back({.engine = std::string(engine->name()),
-                              .not_run = error.ToString()});
+    report.engines.push_back(
+        {.engine = std::string(engine->name()), .not_run = error.ToString()});
   }
   return report;
 }
@@ -101,12 +100,11 @@ std::string ReportText(const Options& options, const CheckReport& report) {
   }
   for (const CheckedEngine& engine : report.engines) {
     if (!engine.not_run.empty()) {
-      text += fmt::format("{}: not compared: {}\n", engine.engine,
-                          engine.not_run);
+      text +=
+          fmt::format("{}: not compared: {}\n", engine.engine, engine.not_run);
     } else if (engine.compared != 0) {
       text += fmt::format("{}: {} outcomes compared, {} left to chance\n",
-                          engine.engine, engine.compared,
-                          engine.indeterminate);
+                          engine.engine, engine.compared, engine.indeterminate);
     }
   }
   const auto counts = Count(report);
@@ -144,9 +142,9 @@ Result<ExitCode> Run(const Options& options) {
   RETURN_IF_ERROR(options.json ? PrintJson(ReportJson(report))
                                : Print(ReportText(options, report)));
   const auto counts = Count(report);
-  const bool compared = std::all_of(
-      report.engines.begin(), report.engines.end(),
-      [](const CheckedEngine& e) { return e.not_run.empty(); });
+  const bool compared =
+      std::all_of(report.engines.begin(), report.engines.end(),
+                  [](const CheckedEngine& e) { return e.not_run.empty(); });
   return counts.at("differs") + counts.at("refused") != 0 || !compared
              ? kExitDifference
              : kExitOk;
@@ -156,11 +154,13 @@ Result<ExitCode> Run(const Options& options) {
 
 void AddCheckCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
-      "check", "does a ruleset keep its meaning? one verdict a rule and engine");
+      "check",
+      "does a ruleset keep its meaning? one verdict a rule and engine");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engines,
-                      "may be repeated; default: every engine that is "
-                      "available")
+  command
+      ->add_option("--engine", options->engines,
+                   "may be repeated; default: every engine that is "
+                   "available")
       ->type_name("NAME");
   command
       ->add_option("--base", options->base, "the engine whose meaning counts")

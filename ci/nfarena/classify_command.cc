@@ -57,8 +57,8 @@ Result<ExitCode> Run(const Options& options) {
                    engine->Open(open));
   RETURN_IF_ERROR(instance->Replace(loaded.ruleset));
   std::vector<Outcome> outcomes(packets.size());
-  RETURN_IF_ERROR(instance->Classify(packets, outcomes,
-                                     {.trace = options.trace}));
+  RETURN_IF_ERROR(
+      instance->Classify(packets, outcomes, {.trace = options.trace}));
   nlohmann::json list = nlohmann::json::array();
   std::string text;
   for (size_t i = 0; i < packets.size(); ++i) {

@@ -110,9 +110,8 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   std::vector<Warning> warnings;
   auto ruleset = ParseSave(loaded.text, parse, &warnings);
   for (const Warning& warning : warnings) {
-    fmt::print(stderr, "nfarena: {}:{}:{}: warning: {}\n",
-               warning.place.file, warning.place.line, warning.place.column,
-               warning.message);
+    fmt::print(stderr, "nfarena: {}:{}:{}: warning: {}\n", warning.place.file,
+               warning.place.line, warning.place.column, warning.message);
   }
   if (!ruleset) return tl::unexpected(std::move(ruleset).error());
   loaded.ruleset = std::move(*ruleset);
@@ -138,10 +137,11 @@ void AddPacketOptions(CLI::App* app, PacketOptions* options) {
 namespace {
 
 bool IsPcap(std::string_view bytes) {
-  static constexpr std::string_view kMagics[] = {
-      {"\xd4\xc3\xb2\xa1", 4}, {"\xa1\xb2\xc3\xd4", 4},
-      {"\x4d\x3c\xb2\xa1", 4}, {"\xa1\xb2\x3c\x4d", 4},
-      {"\x0a\x0d\x0d\x0a", 4}};
+  static constexpr std::string_view kMagics[] = {{"\xd4\xc3\xb2\xa1", 4},
+                                                 {"\xa1\xb2\xc3\xd4", 4},
+                                                 {"\x4d\x3c\xb2\xa1", 4},
+                                                 {"\xa1\xb2\x3c\x4d", 4},
+                                                 {"\x0a\x0d\x0d\x0a", 4}};
   for (std::string_view magic : kMagics) {
     if (bytes.starts_with(magic)) return true;
   }
@@ -161,9 +161,9 @@ Result<std::vector<Packet>> LoadPackets(const PacketOptions& options,
         spec.data(), spec.data() + spec.size(), aim.packets_count);
     if (error != std::errc{} || end != spec.data() + spec.size() ||
         aim.packets_count == 0) {
-      return Fail(ErrorCode::kSyntax,
-                  fmt::format("auto:N takes a whole number from 1, not '{}'",
-                              spec));
+      return Fail(
+          ErrorCode::kSyntax,
+          fmt::format("auto:N takes a whole number from 1, not '{}'", spec));
     }
     return ParsePackets(AimPackets(ruleset, aim), options.packets);
   }
@@ -175,11 +175,11 @@ Result<std::vector<Packet>> LoadPackets(const PacketOptions& options,
   }
   for (const Packet& packet : packets) {
     if (packet.family != ruleset.family) {
-      return Fail(ErrorCode::kSyntax,
-                  fmt::format("an {} packet for an {} ruleset",
-                              FamilyName(packet.family),
-                              FamilyName(ruleset.family)),
-                  {.file = options.packets, .line = packet.line});
+      return Fail(
+          ErrorCode::kSyntax,
+          fmt::format("an {} packet for an {} ruleset",
+                      FamilyName(packet.family), FamilyName(ruleset.family)),
+          {.file = options.packets, .line = packet.line});
     }
   }
   return packets;

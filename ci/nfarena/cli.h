@@ -43,12 +43,11 @@ struct RulesetOptions {
   std::string ipset_path;  // text of "ipset save"
   bool resolve = true;     // host names may be looked up
 };
-void AddRulesetOptions(CLI::App* app, RulesetOptions* options,
-                       bool positional);
+void AddRulesetOptions(CLI::App* app, RulesetOptions* options, bool positional);
 
 struct LoadedRuleset {
   Ruleset ruleset;
-  std::string text;        // as read, for quoting lines
+  std::string text;  // as read, for quoting lines
   std::string ipset_save;
   /// Line `number` of the text, counted from 1; empty when there is none.
   std::string_view Line(uint32_t number) const;

@@ -31,13 +31,11 @@ Result<ExitCode> List(bool json) {
                     {"licence", entry.licence},
                     {"family", entry.ipv6 ? "ipv6" : "ipv4"},
                     {"rules", rules},
-                    {"packets",
-                     LinesStartingWith(entry.packets.text, "IN=")},
+                    {"packets", LinesStartingWith(entry.packets.text, "IN=")},
                     {"expectations", entry.expectations.size()},
                     {"path", entry.path.string()}});
     text += fmt::format("{:<34} {} {:>6} rules  {}\n", entry.id,
-                        entry.ipv6 ? "IPv6" : "IPv4", rules,
-                        entry.description);
+                        entry.ipv6 ? "IPv6" : "IPv4", rules, entry.description);
   }
   RETURN_IF_ERROR(json ? PrintJson(list) : Print(text));
   return kExitOk;

@@ -14,13 +14,13 @@ ExitCode RunEngines(bool json) {
   for (const Engine* engine : Engines()) {
     const Status available = engine->Available();
     const std::string reason = available ? "" : available.error().message;
-    list.push_back({{"name", engine->name()},
-                    {"available", available.has_value()},
-                    {"reason", reason},
-                    {"kind", engine->kind() == EngineKind::kTwin ? "twin"
-                                                                 : "kernel"},
-                    {"checked_against", engine->checked_against()},
-                    {"description", engine->description()}});
+    list.push_back(
+        {{"name", engine->name()},
+         {"available", available.has_value()},
+         {"reason", reason},
+         {"kind", engine->kind() == EngineKind::kTwin ? "twin" : "kernel"},
+         {"checked_against", engine->checked_against()},
+         {"description", engine->description()}});
     text += fmt::format("{:<18} {}\n", engine->name(),
                         available ? std::string(engine->description())
                                   : "not available: " + reason);

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   // Before any thread: an ordinary user gets a user namespace to own the
   // network namespaces in.  Why that failed is said by who needs it
   // (Engine::Available).
-  (void)EnsureNetAdmin();
+  (void)kernel::EnsureNetAdmin();
 
   CLI::App app{
       "The arena where Netfilter's rule engines meet: one ruleset in iptables "

@@ -43,22 +43,20 @@ Result<ExitCode> Restore(const Options& options) {
   Ruleset base;
   if (options.noflush) {
     // What is there already is what the text is added to.
-    const Family family =
-        options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
+    const Family family = options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
     ASSIGN_OR_RETURN(instance, Open(*engine, family, "", options.in_place));
     ASSIGN_OR_RETURN(DumpResult dump, instance->Dump());
     base = std::move(dump.ruleset);
   }
-  ASSIGN_OR_RETURN(const LoadedRuleset loaded,
-                   LoadRuleset(options.ruleset,
-                               options.noflush ? &base : nullptr,
-                               options.counters));
+  ASSIGN_OR_RETURN(
+      const LoadedRuleset loaded,
+      LoadRuleset(options.ruleset, options.noflush ? &base : nullptr,
+                  options.counters));
   RETURN_IF_ERROR(engine->Supports(loaded.ruleset));
   if (options.test) return kExitOk;
   if (instance == nullptr) {
-    ASSIGN_OR_RETURN(instance,
-                     Open(*engine, loaded.ruleset.family, loaded.ipset_save,
-                          options.in_place));
+    ASSIGN_OR_RETURN(instance, Open(*engine, loaded.ruleset.family,
+                                    loaded.ipset_save, options.in_place));
   }
   ASSIGN_OR_RETURN(const UpdateCost cost, instance->Replace(loaded.ruleset));
   if (options.json) {
@@ -92,8 +90,7 @@ Result<ExitCode> Save(const Options& options) {
     }
   }
   LoadedRuleset loaded;
-  loaded.ruleset.family =
-      options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
+  loaded.ruleset.family = options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
   const bool load = !options.ruleset.path.empty();
   if (load) {
     ASSIGN_OR_RETURN(loaded, LoadRuleset(options.ruleset));
