@@ -1,0 +1,283 @@
+// Every match and target that the twins know, in one sorted table each.
+//
+// A row repeats what the kernel registers in its struct xt_match or xt_target:
+// revision, families, size, table, hooks and protocol.  The check that callers
+// see is made from the row: these limits first, as xt_check_match() and
+// xt_check_target() do, then the extension's own checkentry().
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "engines/xt/check.h"
+#include "engines/xt/extension.h"
+#include "engines/xt/matches.h"
+#include "engines/xt/targets.h"
+#include "engines/xt/uapi.h"
+
+namespace nfarena {
+namespace xt {
+namespace {
+
+/// The kernel aligns every payload to 8 bytes.
+constexpr size_t XtAlign(size_t size) { return (size + 7) & ~size_t{7}; }
+
+enum Families : uint8_t { kV4 = 1, kV6 = 2, kBoth = 3 };
+
+/// Where an extension may be used.  Zero: anywhere.
+struct Limits {
+  std::optional<TableKind> table;
+  uint8_t hooks = 0;  // 1 << Hook
+  uint8_t protocol = 0;
+};
+
+constexpr uint8_t kPre = 1 << NF_INET_PRE_ROUTING;
+constexpr uint8_t kIn = 1 << NF_INET_LOCAL_IN;
+constexpr uint8_t kForward = 1 << NF_INET_FORWARD;
+constexpr uint8_t kOut = 1 << NF_INET_LOCAL_OUT;
+constexpr uint8_t kPost = 1 << NF_INET_POST_ROUTING;
+
+using CheckFn = Status (*)(std::span<const uint8_t>, const XtUse&);
+
+template <typename Fn>
+struct Row {
+  std::string_view name;
+  uint8_t revision;
+  Families families;
+  size_t size;
+  Fn function;
+  Limits limits = {};
+  CheckFn check = nullptr;
+  const XtStateLayout* state = nullptr;
+};
+
+using MatchRow = Row<XtMatchFn>;
+using TargetRow = Row<XtTargetFn>;
+
+constexpr Limits OnlyHooks(uint8_t hooks) { return {.hooks = hooks}; }
+constexpr Limits OnlyProtocol(uint8_t protocol) {
+  return {.protocol = protocol};
+}
+constexpr Limits OnlyTable(TableKind table, uint8_t hooks = 0) {
+  return {.table = table, .hooks = hooks};
+}
+
+// clang-format off
+constexpr MatchRow kMatchRows[] = {
+    {"addrtype", 0, kV4, sizeof(xt_addrtype_info), MatchAddrtype0},
+    {"addrtype", 1, kBoth, sizeof(xt_addrtype_info_v1), MatchAddrtype1, {},
+     CheckAddrtype1},
+    {"comment", 0, kBoth, sizeof(xt_comment_info), MatchComment},
+    {"connmark", 1, kBoth, sizeof(xt_connmark_mtinfo1), MatchConnmark},
+    {"conntrack", 1, kBoth, sizeof(xt_conntrack_mtinfo1), MatchConntrack1},
+    {"conntrack", 2, kBoth, sizeof(xt_conntrack_mtinfo2), MatchConntrack2},
+    {"conntrack", 3, kBoth, sizeof(xt_conntrack_mtinfo3), MatchConntrack3},
+    {"dscp", 0, kBoth, sizeof(xt_dscp_info), MatchDscp, {}, CheckDscp},
+    {"hl", 0, kV6, sizeof(TtlInfo), MatchHl, {}, CheckTtl},
+    {"icmp", 0, kV4, sizeof(ipt_icmp), MatchIcmp, OnlyProtocol(IPPROTO_ICMP),
+     CheckIcmp},
+    {"icmp6", 0, kV6, sizeof(ip6t_icmp), MatchIcmp6,
+     OnlyProtocol(IPPROTO_ICMPV6), CheckIcmp6},
+    {"iprange", 1, kBoth, sizeof(xt_iprange_mtinfo), MatchIprange},
+    {"length", 0, kBoth, sizeof(xt_length_info), MatchLength},
+    {"limit", 0, kBoth, sizeof(xt_rateinfo), MatchLimit, {}, CheckLimit,
+     &kLimitState},
+    {"mac", 0, kBoth, sizeof(xt_mac_info), MatchMac,
+     OnlyHooks(kPre | kIn | kForward)},
+    {"mark", 1, kBoth, sizeof(xt_mark_mtinfo1), MatchMark},
+    {"multiport", 1, kBoth, sizeof(xt_multiport_v1), MatchMultiport, {},
+     CheckMultiport},
+    {"owner", 1, kBoth, sizeof(xt_owner_match_info), MatchOwner,
+     OnlyHooks(kOut | kPost), CheckOwner},
+    {"pkttype", 0, kBoth, sizeof(xt_pkttype_info), MatchPkttype},
+    {"set", 0, kBoth, sizeof(xt_set_info_match_v0), MatchSet0, {}, CheckSet0},
+    {"set", 1, kBoth, sizeof(xt_set_info_match_v1), MatchSet1, {}, CheckSet1},
+    {"set", 2, kBoth, sizeof(xt_set_info_match_v1), MatchSet1, {}, CheckSet1},
+    {"set", 3, kBoth, sizeof(xt_set_info_match_v3), MatchSet3, {}, CheckSet1},
+    {"set", 4, kBoth, sizeof(xt_set_info_match_v4), MatchSet4, {}, CheckSet1},
+    {"state", 0, kBoth, sizeof(xt_state_info), MatchState},
+    {"statistic", 0, kBoth, sizeof(xt_statistic_info), MatchStatistic, {},
+     CheckStatistic, &kStatisticState},
+    {"tcp", 0, kBoth, sizeof(xt_tcp), MatchTcp, OnlyProtocol(IPPROTO_TCP),
+     CheckTcp},
+    {"tos", 1, kBoth, sizeof(xt_tos_match_info), MatchTos},
+    {"ttl", 0, kV4, sizeof(TtlInfo), MatchTtl, {}, CheckTtl},
+    {"udp", 0, kBoth, sizeof(xt_udp), MatchUdp, OnlyProtocol(IPPROTO_UDP),
+     CheckUdp},
+    {"udplite", 0, kBoth, sizeof(xt_udp), MatchUdp,
+     OnlyProtocol(IPPROTO_UDPLITE), CheckUdp},
+};
+
+constexpr TargetRow kTargetRows[] = {
+    {"CLASSIFY", 0, kBoth, sizeof(xt_classify_target_info), TargetClassify,
+     OnlyHooks(kForward | kOut | kPost)},
+    {"CONNMARK", 1, kBoth, sizeof(xt_connmark_tginfo1), TargetConnmark1},
+    {"CONNMARK", 2, kBoth, sizeof(xt_connmark_tginfo2), TargetConnmark2, {},
+     CheckConnmark2},
+    {"CT", 0, kBoth, sizeof(xt_ct_target_info), TargetCt,
+     OnlyTable(TableKind::kRaw), CheckCt0},
+    {"CT", 1, kBoth, sizeof(xt_ct_target_info_v1), TargetCt,
+     OnlyTable(TableKind::kRaw), CheckCt1},
+    {"CT", 2, kBoth, sizeof(xt_ct_target_info_v1), TargetCt,
+     OnlyTable(TableKind::kRaw), CheckCt2},
+    {"DNAT", 0, kV4, sizeof(nf_nat_ipv4_multi_range_compat), TargetDnat0,
+     OnlyTable(TableKind::kNat, kPre | kOut), CheckNat0},
+    {"DNAT", 1, kBoth, sizeof(nf_nat_range), TargetDnat1,
+     OnlyTable(TableKind::kNat, kPre | kOut)},
+    {"DNAT", 2, kBoth, sizeof(nf_nat_range2), TargetDnat2,
+     OnlyTable(TableKind::kNat, kPre | kOut)},
+    {"DSCP", 0, kBoth, sizeof(xt_DSCP_info), TargetDscp,
+     OnlyTable(TableKind::kMangle), CheckDscpTarget},
+    {"HL", 0, kV6, sizeof(TtlInfo), TargetTtl,
+     OnlyTable(TableKind::kMangle), CheckTtlTarget},
+    {"LOG", 0, kBoth, sizeof(xt_log_info), TargetLog, {}, CheckLog},
+    {"MARK", 2, kBoth, sizeof(xt_mark_tginfo2), TargetMark},
+    {"MASQUERADE", 0, kV4, sizeof(nf_nat_ipv4_multi_range_compat),
+     TargetMasquerade4, OnlyTable(TableKind::kNat, kPost), CheckNoAddress4},
+    {"MASQUERADE", 0, kV6, sizeof(nf_nat_range), TargetMasquerade6,
+     OnlyTable(TableKind::kNat, kPost), CheckNoAddress6},
+    {"NETMAP", 0, kV4, sizeof(nf_nat_ipv4_multi_range_compat), TargetNetmap4,
+     OnlyTable(TableKind::kNat, kPre | kPost | kOut | kIn), CheckNetmap4},
+    {"NETMAP", 0, kV6, sizeof(nf_nat_range), TargetNetmap6,
+     OnlyTable(TableKind::kNat, kPre | kPost | kOut | kIn), CheckNetmap6},
+    {"NFLOG", 0, kBoth, sizeof(xt_nflog_info), TargetNflog, {}, CheckNflog},
+    {"NFQUEUE", 0, kBoth, sizeof(xt_NFQ_info), TargetNfqueue0},
+    {"NFQUEUE", 1, kBoth, sizeof(xt_NFQ_info_v1), TargetNfqueue1, {},
+     CheckNfqueue1},
+    {"NFQUEUE", 2, kBoth, sizeof(xt_NFQ_info_v2), TargetNfqueue1, {},
+     CheckNfqueue2},
+    {"NFQUEUE", 3, kBoth, sizeof(xt_NFQ_info_v3), TargetNfqueue3, {},
+     CheckNfqueue3},
+    {"NOTRACK", 0, kBoth, 0, TargetNotrack, OnlyTable(TableKind::kRaw)},
+    {"REDIRECT", 0, kV4, sizeof(nf_nat_ipv4_multi_range_compat),
+     TargetRedirect4, OnlyTable(TableKind::kNat, kPre | kOut),
+     CheckNoAddress4},
+    {"REDIRECT", 0, kV6, sizeof(nf_nat_range), TargetRedirect6,
+     OnlyTable(TableKind::kNat, kPre | kOut), CheckNoAddress6},
+    {"REJECT", 0, kV4, sizeof(ipt_reject_info), TargetReject4,
+     OnlyTable(TableKind::kFilter, kIn | kForward | kOut), CheckReject4},
+    {"REJECT", 0, kV6, sizeof(ip6t_reject_info), TargetReject6,
+     OnlyTable(TableKind::kFilter, kIn | kForward | kOut), CheckReject6},
+    {"SNAT", 0, kV4, sizeof(nf_nat_ipv4_multi_range_compat), TargetSnat0,
+     OnlyTable(TableKind::kNat, kPost | kIn), CheckNat0},
+    {"SNAT", 1, kBoth, sizeof(nf_nat_range), TargetSnat1,
+     OnlyTable(TableKind::kNat, kPost | kIn)},
+    {"SNAT", 2, kBoth, sizeof(nf_nat_range2), TargetSnat2,
+     OnlyTable(TableKind::kNat, kPost | kIn)},
+    {"TCPMSS", 0, kBoth, sizeof(xt_tcpmss_info), TargetTcpmss,
+     OnlyProtocol(IPPROTO_TCP), CheckTcpmss},
+    {"TOS", 1, kBoth, sizeof(xt_tos_target_info), TargetTos,
+     OnlyTable(TableKind::kMangle)},
+    {"TRACE", 0, kBoth, 0, TargetTrace, OnlyTable(TableKind::kRaw)},
+    {"TTL", 0, kV4, sizeof(TtlInfo), TargetTtl,
+     OnlyTable(TableKind::kMangle), CheckTtlTarget},
+};
+// clang-format on
+
+template <typename Fn>
+constexpr bool Before(const Row<Fn>& a, const Row<Fn>& b) {
+  if (a.name != b.name) return a.name < b.name;
+  if (a.revision != b.revision) return a.revision < b.revision;
+  return a.families < b.families;
+}
+static_assert(std::is_sorted(std::begin(kMatchRows), std::end(kMatchRows),
+                             Before<XtMatchFn>));
+static_assert(std::is_sorted(std::begin(kTargetRows), std::end(kTargetRows),
+                             Before<XtTargetFn>));
+
+/// xt_check_match() and xt_check_target() up to the call of checkentry().
+Status CheckLimits(std::string_view name, size_t size, const Limits& limits,
+                   std::span<const uint8_t> payload, const XtUse& use) {
+  if (payload.size() < size || XtAlign(payload.size()) != XtAlign(size)) {
+    return Refuse(EINVAL, std::string(name) + ": payload of " +
+                              std::to_string(payload.size()) +
+                              " bytes instead of " +
+                              std::to_string(XtAlign(size)));
+  }
+  if (limits.table.has_value() && *limits.table != use.table) {
+    return Refuse(EINVAL, std::string(name) + ": only valid in the " +
+                              TableName(*limits.table) + " table");
+  }
+  if (limits.hooks != 0 && (use.hook_mask & ~limits.hooks) != 0) {
+    return Refuse(EINVAL, std::string(name) +
+                              ": used from a hook that it is not valid in");
+  }
+  if (limits.protocol != 0 &&
+      (limits.protocol != use.protocol || use.protocol_inverted)) {
+    return Refuse(EINVAL, std::string(name) + ": only valid for protocol " +
+                              std::to_string(limits.protocol));
+  }
+  return {};
+}
+
+template <const auto& kRows, size_t kIndex>
+Status CheckRow(std::span<const uint8_t> payload, const XtUse& use) {
+  constexpr const auto& row = kRows[kIndex];
+  if (Status status = CheckLimits(row.name, row.size, row.limits, payload, use);
+      !status) {
+    return status;
+  }
+  if constexpr (row.check != nullptr) {
+    Status status = row.check(payload, use);
+    if (!status) {
+      status.error().message =
+          std::string(row.name) + ": " + status.error().message;
+    }
+    return status;
+  } else {
+    return {};
+  }
+}
+
+template <typename Extension, const auto& kRows, size_t kIndex>
+Extension Make() {
+  constexpr const auto& row = kRows[kIndex];
+  return {row.name,
+          row.revision,
+          (row.families & kV4) != 0,
+          (row.families & kV6) != 0,
+          static_cast<uint32_t>(row.size),
+          row.function,
+          row.state != nullptr ? *row.state : XtStateLayout{},
+          &CheckRow<kRows, kIndex>};
+}
+
+template <typename Extension, const auto& kRows, size_t... kIndex>
+std::array<Extension, sizeof...(kIndex)> MakeAll(
+    std::index_sequence<kIndex...>) {
+  return {Make<Extension, kRows, kIndex>()...};
+}
+
+template <typename Extension, const auto& kRows>
+const Extension* Find(Family family, std::string_view name, uint8_t revision) {
+  static const auto kAll =
+      MakeAll<Extension, kRows>(std::make_index_sequence<std::size(kRows)>());
+  auto it = std::lower_bound(kAll.begin(), kAll.end(), std::tie(name, revision),
+                             [](const Extension& extension, const auto& key) {
+                               return std::tie(extension.name,
+                                               extension.revision) < key;
+                             });
+  for (; it != kAll.end() && it->name == name && it->revision == revision;
+       ++it) {
+    if (family == Family::kIpv4 ? it->ipv4 : it->ipv6) return &*it;
+  }
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace xt
+
+const XtMatch* FindXtMatch(Family family, std::string_view name,
+                           uint8_t revision) {
+  return xt::Find<XtMatch, xt::kMatchRows>(family, name, revision);
+}
+
+const XtTarget* FindXtTarget(Family family, std::string_view name,
+                             uint8_t revision) {
+  return xt::Find<XtTarget, xt::kTargetRows>(family, name, revision);
+}
+
+}  // namespace nfarena
