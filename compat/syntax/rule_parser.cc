@@ -1,0 +1,1111 @@
+#include "compat/syntax/rule_parser.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netdb.h>
+
+#include <algorithm>
+#include <charconv>
+#include <climits>
+#include <cstring>
+
+namespace nfarena {
+
+namespace {
+
+// Thrown inside this file only; Parse() makes an Error of it.
+struct Refusal {
+  ErrorCode code;
+  std::string message;
+  int word;
+};
+
+enum OptionBit : uint32_t {
+  kOptNumeric = 1 << 0,
+  kOptSource = 1 << 1,
+  kOptDestination = 1 << 2,
+  kOptProtocol = 1 << 3,
+  kOptJump = 1 << 4,
+  kOptVerbose = 1 << 5,
+  kOptExpanded = 1 << 6,
+  kOptIn = 1 << 7,
+  kOptOut = 1 << 8,
+  kOptLineNumbers = 1 << 9,
+  kOptCounters = 1 << 10,
+  kOptFragment = 1 << 11,
+};
+
+struct BaseOption {
+  std::string_view name;
+  uint8_t has_arg;
+  char letter;
+};
+
+// In iptables' order, which decides between abbreviations.
+constexpr BaseOption kBaseOptions[] = {
+    {"append", 1, 'A'},        {"delete", 1, 'D'},
+    {"check", 1, 'C'},         {"insert", 1, 'I'},
+    {"replace", 1, 'R'},       {"list", 2, 'L'},
+    {"list-rules", 2, 'S'},    {"flush", 2, 'F'},
+    {"zero", 2, 'Z'},          {"new-chain", 1, 'N'},
+    {"delete-chain", 2, 'X'},  {"rename-chain", 1, 'E'},
+    {"policy", 1, 'P'},        {"source", 1, 's'},
+    {"destination", 1, 'd'},   {"src", 1, 's'},
+    {"dst", 1, 'd'},           {"protocol", 1, 'p'},
+    {"in-interface", 1, 'i'},  {"jump", 1, 'j'},
+    {"table", 1, 't'},         {"match", 1, 'm'},
+    {"numeric", 0, 'n'},       {"out-interface", 1, 'o'},
+    {"verbose", 0, 'v'},       {"wait", 2, 'w'},
+    {"wait-interval", 2, 'W'}, {"exact", 0, 'x'},
+    {"fragments", 0, 'f'},     {"version", 0, 'V'},
+    {"help", 2, 'h'},          {"line-numbers", 0, '0'},
+    {"modprobe", 1, 'M'},      {"set-counters", 1, 'c'},
+    {"goto", 1, 'g'},          {"ipv4", 0, '4'},
+    {"ipv6", 0, '6'},
+};
+
+// Letters of the option string; -1 = no such option, else has_arg.
+constexpr std::array<int8_t, 128> MakeShortOptions() {
+  std::array<int8_t, 128> table{};
+  for (auto& entry : table) entry = -1;
+  for (char c : {'A', 'C', 'D', 'E', 'I', 'M', 'N', 'P', 'R', 'c', 'd', 'g',
+                 'i', 'j', 'm', 'o', 'p', 's', 't'}) {
+    table[static_cast<size_t>(c)] = 1;
+  }
+  for (char c : {'F', 'L', 'S', 'W', 'X', 'Z', 'h', 'w'}) {
+    table[static_cast<size_t>(c)] = 2;
+  }
+  for (char c : {'4', '6', 'V', 'f', 'n', 'v', 'x'}) {
+    table[static_cast<size_t>(c)] = 0;
+  }
+  return table;
+}
+constexpr std::array<int8_t, 128> kShortOptions = MakeShortOptions();
+
+bool TakesRule(CommandKind kind) {
+  return kind == CommandKind::kAppend || kind == CommandKind::kCheck ||
+         kind == CommandKind::kDelete || kind == CommandKind::kReplace ||
+         kind == CommandKind::kInsert;
+}
+
+bool IsBlank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+TargetKind StandardTarget(std::string_view name) {
+  switch (name.size()) {
+    case 4:
+      return name == "DROP" ? TargetKind::kDrop : TargetKind::kNone;
+    case 5:
+      return name == "QUEUE" ? TargetKind::kQueue : TargetKind::kNone;
+    case 6:
+      return name == "ACCEPT"   ? TargetKind::kAccept
+             : name == "RETURN" ? TargetKind::kReturn
+                                : TargetKind::kNone;
+    default:
+      return TargetKind::kNone;
+  }
+}
+
+// Decimal digits only, at most 65535.
+bool PlainPort(std::string_view text, unsigned* out) {
+  if (text.empty() || text.size() > 5) return false;
+  unsigned value = 0;
+  for (char c : text) {
+    if (c < '0' || c > '9') return false;
+    value = value * 10 + static_cast<unsigned>(c - '0');
+  }
+  *out = value;
+  return value <= UINT16_MAX;
+}
+
+// The sscanf("%llu") of iptables: digits first, the rest is not looked at.
+bool ParseCounter(std::string_view text, uint64_t* out) {
+  while (!text.empty() && IsBlank(text[0])) text.remove_prefix(1);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), *out);
+  return error == std::errc() && end != text.data();
+}
+
+}  // namespace
+
+RuleParser::RuleParser(LibrarySession* session, TableKind table,
+                       const ChainNames* chains, bool resolve)
+    : session_(session),
+      table_(table),
+      chains_(chains),
+      resolve_(resolve),
+      ipv4_(session->family() == Family::kIpv4) {}
+
+void RuleParser::Refuse(ErrorCode code, std::string message, int index) const {
+  throw Refusal{code, std::move(message), index};
+}
+
+Status RuleParser::Parse(std::string_view line, size_t start, bool need_command,
+                         ParsedCommand* command, Rule* rule) {
+  RETURN_IF_ERROR(words_.Split(line, start));
+  const auto fail = [&](ErrorCode code, std::string message, int word) {
+    SourcePlace place;
+    if (word > 0 && word < words_.count()) {
+      place.column = words_.column(word);
+      place.text = std::string(words_.word(word));
+    }
+    return Fail(code, std::move(message), std::move(place));
+  };
+  try {
+    Run(command, rule);
+    if (need_command && !has_command_) {
+      return fail(ErrorCode::kSyntax, "no command in this line", 1);
+    }
+    CheckCommand();
+    FinishRule();
+  } catch (const Refusal& refusal) {
+    return fail(refusal.code, refusal.message, refusal.word);
+  } catch (const XtablesExit& exit) {
+    return fail(
+        exit.parameter_problem ? ErrorCode::kSyntax : ErrorCode::kSystem,
+        exit.message, current_);
+  }
+  return {};
+}
+
+void RuleParser::Run(ParsedCommand* command, Rule* rule) {
+  command_ = command;
+  rule_ = rule;
+  command->kind = CommandKind::kNone;
+  command->chain = command->new_name = command->policy = {};
+  command->rulenum = 0;
+  command->has_counters = false;
+  command->sources.clear();
+  command->destinations.clear();
+  command->resolved_names.clear();
+  next_ = 1;
+  invert_ = ended_ = has_command_ = false;
+  options_ = 0;
+  command_word_ = current_ = source_word_ = destination_word_ = 0;
+  protocol_ = nullptr;
+  protocol_match_loaded_ = has_target_ = false;
+  instances_used_ = 0;
+  option_sets_.clear();
+  entry_.fill(0);
+
+  while (next_ < words_.count() && !ended_) {
+    current_ = next_++;
+    HandleWord(current_);
+  }
+}
+
+void RuleParser::HandleWord(int index) {
+  char* const word = words_.argv()[index];
+  if (word[0] != '-' || word[1] == '\0') {
+    if (words_.word(index) == "!") {
+      if (invert_) Refuse(ErrorCode::kSyntax, "two '!' in a row", index);
+      invert_ = true;
+      return;
+    }
+    Refuse(ErrorCode::kSyntax, fmt::format("bad argument '{}'", word), index);
+  }
+  if (word[1] != '-') {
+    HandleShortOptions(index);
+  } else if (word[2] == '\0') {
+    // "--" ends the options, and nothing but options is allowed.
+    ended_ = true;
+    if (next_ < words_.count()) {
+      Refuse(ErrorCode::kSyntax, "unknown arguments after '--'", next_);
+    }
+    return;
+  } else {
+    HandleLongOption(index);
+  }
+  invert_ = false;
+}
+
+void RuleParser::HandleShortOptions(int index) {
+  char* at = words_.argv()[index] + 1;
+  while (*at != '\0' && !ended_) {
+    const char letter = *at++;
+    const int has_arg = static_cast<unsigned char>(letter) < 128
+                            ? kShortOptions[static_cast<size_t>(letter)]
+                            : -1;
+    if (has_arg < 0) {
+      // iptables loads the protocol's match before it gives up; no extension
+      // has one-letter options, so that would not help.
+      Refuse(ErrorCode::kSyntax, fmt::format("unknown option '-{}'", letter),
+             index);
+    }
+    char* argument = nullptr;
+    int value_word = index;
+    if (has_arg != 0 && *at != '\0') {
+      argument = at;
+    } else if (has_arg == 1) {
+      value_word = next_;
+      argument = NextArgument(index, "an argument");
+    }
+    HandleBase(letter, argument, index, value_word);
+    if (argument != nullptr && argument == at) return;
+    if (has_arg != 0) return;
+    invert_ = false;
+  }
+}
+
+void RuleParser::HandleLongOption(int index) {
+  char* const name_start = words_.argv()[index] + 2;
+  char* const equals = std::strchr(name_start, '=');
+  const std::string_view name =
+      equals != nullptr
+          ? std::string_view(name_start,
+                             static_cast<size_t>(equals - name_start))
+          : words_.word(index).substr(2);
+  FoundOption found;
+  while (!FindLongOption(name, &found)) {
+    if (!LoadProtocolMatch(index)) {
+      std::string hint;
+      if (protocol_ == nullptr && instances_used_ == 0) {
+        hint = " (no -p or -m before it)";
+      }
+      Refuse(ErrorCode::kSyntax,
+             fmt::format("unknown option '--{}'{}", name, hint), index);
+    }
+  }
+  char* argument = nullptr;
+  int value_word = index;
+  if (equals != nullptr) {
+    if (found.has_arg == 0) {
+      Refuse(ErrorCode::kSyntax,
+             fmt::format("option '--{}' takes no argument", name), index);
+    }
+    argument = equals + 1;
+  } else if (found.has_arg == 1) {
+    value_word = next_;
+    argument = NextArgument(index, "an argument");
+  }
+  if (found.extension == nullptr) {
+    HandleBase(found.base, argument, index, value_word);
+  } else {
+    HandleExtensionOption(found, argument, index);
+  }
+}
+
+bool RuleParser::FindLongOption(std::string_view name,
+                                FoundOption* found) const {
+  // An exact name; the base options come first, then the newest extension.
+  for (const BaseOption& option : kBaseOptions) {
+    if (option.name == name) {
+      *found = {option.letter, nullptr, nullptr, option.has_arg};
+      return true;
+    }
+  }
+  for (size_t i = option_sets_.size(); i-- > 0;) {
+    for (const ExtensionOption& option : option_sets_[i]->options) {
+      if (option.name == name) {
+        *found = {0, option_sets_[i], &option, option.has_arg};
+        return true;
+      }
+    }
+  }
+  // An abbreviation; two that mean the same are not ambiguous.
+  bool any = false;
+  bool ambiguous = false;
+  const auto consider = [&](const FoundOption& candidate) {
+    if (!any) {
+      *found = candidate;
+      any = true;
+    } else if (candidate.base != found->base ||
+               candidate.extension != found->extension ||
+               candidate.has_arg != found->has_arg ||
+               (candidate.option != nullptr &&
+                candidate.option->value != found->option->value)) {
+      ambiguous = true;
+    }
+  };
+  for (const BaseOption& option : kBaseOptions) {
+    if (option.name.starts_with(name)) {
+      consider({option.letter, nullptr, nullptr, option.has_arg});
+    }
+  }
+  for (size_t i = option_sets_.size(); i-- > 0;) {
+    for (const ExtensionOption& option : option_sets_[i]->options) {
+      if (option.name.starts_with(name)) {
+        consider({0, option_sets_[i], &option, option.has_arg});
+      }
+    }
+  }
+  return any && !ambiguous;
+}
+
+bool RuleParser::LoadProtocolMatch(int index) {
+  if (protocol_ == nullptr || protocol_match_loaded_) return false;
+  std::string name = protocol_;
+  unsigned number = 0;
+  if (xtables_strtoui(protocol_, nullptr, &number, 0, UINT8_MAX)) {
+    name.clear();
+    for (const xtables_pprot* p = xtables_chain_protos; p->name != nullptr;
+         ++p) {
+      if (p->num == number) {
+        name = p->name;
+        break;
+      }
+    }
+    if (name.empty() && number != 0 && !(options_ & kOptNumeric)) {
+      const protoent* entry = getprotobynumber(static_cast<int>(number));
+      if (entry != nullptr) name = entry->p_name;
+    }
+  }
+  const LoadedExtension* extension = session_->FindMatch(name);
+  if (extension == nullptr) return false;
+  protocol_match_loaded_ = true;
+  NewInstance(extension, index);
+  return true;
+}
+
+char* RuleParser::NextArgument(int index, const char* what) {
+  if (next_ >= words_.count()) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("option '{}' needs {}", words_.argv()[index], what),
+           index);
+  }
+  return words_.argv()[next_++];
+}
+
+bool RuleParser::HasArgument() const {
+  return next_ < words_.count() && words_.text(next_)[0] != '-' &&
+         words_.text(next_)[0] != '!';
+}
+
+uint32_t RuleParser::RuleNumber(int word) {
+  unsigned number = 0;
+  if (!xtables_strtoui(words_.argv()[word], nullptr, &number, 1, INT_MAX)) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("invalid rule number '{}'", words_.argv()[word]), word);
+  }
+  return number;
+}
+
+void RuleParser::SetOption(uint32_t bit, char letter, uint8_t invert_bit,
+                           int index) {
+  if (options_ & bit) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("option '-{}' given more than once", letter), index);
+  }
+  options_ |= bit;
+  if (invert_) {
+    if (invert_bit == 0) {
+      Refuse(ErrorCode::kSyntax,
+             fmt::format("'!' is not allowed before '-{}'", letter), index);
+    }
+    rule_->selector.inverted |= invert_bit;
+  }
+}
+
+void RuleParser::SetCommand(CommandKind kind, int index) {
+  if (invert_) {
+    Refuse(ErrorCode::kSyntax, "'!' is not allowed before a command", index);
+  }
+  const bool list_and_zero =
+      (command_->kind == CommandKind::kList &&
+       (kind == CommandKind::kZero || kind == CommandKind::kZeroIndex)) ||
+      (kind == CommandKind::kList &&
+       (command_->kind == CommandKind::kZero ||
+        command_->kind == CommandKind::kZeroIndex));
+  if (has_command_ && !list_and_zero) {
+    Refuse(ErrorCode::kSyntax, "two commands in one line", index);
+  }
+  if (!(has_command_ && kind == CommandKind::kList)) command_->kind = kind;
+  has_command_ = true;
+  command_word_ = index;
+}
+
+void RuleParser::HandleCommand(char option, char* argument, int index) {
+  const auto optional_chain = [&] {
+    if (argument != nullptr) {
+      command_->chain = argument;
+    } else if (HasArgument()) {
+      command_->chain = words_.word(next_++);
+    }
+  };
+  command_->chain_column = words_.column(std::min(next_ - 1, index + 1));
+  switch (option) {
+    case 'A':
+      SetCommand(CommandKind::kAppend, index);
+      command_->chain = argument;
+      break;
+    case 'C':
+      SetCommand(CommandKind::kCheck, index);
+      command_->chain = argument;
+      break;
+    case 'D':
+      SetCommand(CommandKind::kDelete, index);
+      command_->chain = argument;
+      if (HasArgument()) {
+        command_->rulenum = RuleNumber(next_++);
+        command_->kind = CommandKind::kDeleteIndex;
+      }
+      break;
+    case 'R':
+      SetCommand(CommandKind::kReplace, index);
+      command_->chain = argument;
+      if (!HasArgument()) {
+        Refuse(ErrorCode::kSyntax, "-R needs a rule number", index);
+      }
+      command_->rulenum = RuleNumber(next_++);
+      break;
+    case 'I':
+      SetCommand(CommandKind::kInsert, index);
+      command_->chain = argument;
+      command_->rulenum = HasArgument() ? RuleNumber(next_++) : 1;
+      break;
+    case 'L':
+    case 'S':
+      SetCommand(CommandKind::kList, index);
+      optional_chain();
+      if (HasArgument()) RuleNumber(next_++);
+      break;
+    case 'F':
+      SetCommand(CommandKind::kFlush, index);
+      optional_chain();
+      break;
+    case 'Z':
+      SetCommand(CommandKind::kZero, index);
+      optional_chain();
+      if (HasArgument()) {
+        command_->rulenum = RuleNumber(next_++);
+        command_->kind = CommandKind::kZeroIndex;
+      }
+      break;
+    case 'N':
+      SetCommand(CommandKind::kNewChain, index);
+      command_->chain = argument;
+      break;
+    case 'X':
+      SetCommand(CommandKind::kDeleteChain, index);
+      optional_chain();
+      break;
+    case 'E':
+      SetCommand(CommandKind::kRename, index);
+      command_->chain = argument;
+      if (!HasArgument()) {
+        Refuse(ErrorCode::kSyntax, "-E needs an old and a new name", index);
+      }
+      command_->new_name = words_.word(next_++);
+      break;
+    default:  // 'P'
+      SetCommand(CommandKind::kPolicy, index);
+      command_->chain = argument;
+      if (!HasArgument()) {
+        Refuse(ErrorCode::kSyntax, "-P needs a chain and a policy", index);
+      }
+      command_->policy = words_.word(next_++);
+      break;
+  }
+}
+
+void RuleParser::HandleBase(char option, char* argument, int index,
+                            int value_word) {
+  Selector& selector = rule_->selector;
+  switch (option) {
+    case 'p':
+      SetOption(kOptProtocol, 'p', kInvertProtocol, index);
+      selector.protocol = ParseProtocol(argument, value_word);
+      protocol_ = argument;
+      if (selector.protocol == 0 && (selector.inverted & kInvertProtocol)) {
+        Refuse(ErrorCode::kSyntax, "'! -p all' would never match", index);
+      }
+      // Extensions look at these.
+      if (ipv4_) {
+        entry4().proto = selector.protocol;
+        entry4().invflags = selector.inverted;
+      } else {
+        entry6().proto = selector.protocol;
+        entry6().invflags = selector.inverted;
+        entry6().flags |= IP6T_F_PROTO;
+      }
+      break;
+    case 's':
+      SetOption(kOptSource, 's', kInvertSrc, index);
+      source_word_ = value_word;
+      current_ = value_word;
+      if (auto parsed =
+              ParseAddressList(argument, session_->family(), resolve_,
+                               &command_->sources, &command_->resolved_names);
+          !parsed) {
+        Refuse(parsed.error().code, std::move(parsed.error().message),
+               value_word);
+      }
+      break;
+    case 'd':
+      SetOption(kOptDestination, 'd', kInvertDst, index);
+      destination_word_ = value_word;
+      current_ = value_word;
+      if (auto parsed = ParseAddressList(argument, session_->family(), resolve_,
+                                         &command_->destinations,
+                                         &command_->resolved_names);
+          !parsed) {
+        Refuse(parsed.error().code, std::move(parsed.error().message),
+               value_word);
+      }
+      break;
+    case 'i':
+      SetOption(kOptIn, 'i', kInvertIn, index);
+      ParseInterface(
+          argument, &selector.in,
+          ipv4_ ? entry4().iniface : entry6().iniface,
+          ipv4_ ? entry4().iniface_mask : entry6().iniface_mask,
+          value_word);
+      break;
+    case 'o':
+      SetOption(kOptOut, 'o', kInvertOut, index);
+      ParseInterface(
+          argument, &selector.out,
+          ipv4_ ? entry4().outiface : entry6().outiface,
+          ipv4_ ? entry4().outiface_mask : entry6().outiface_mask,
+          value_word);
+      break;
+    case 'f':
+      if (!ipv4_) {
+        Refuse(ErrorCode::kSyntax, "-f is not for IPv6, use -m frag", index);
+      }
+      SetOption(kOptFragment, 'f', kInvertFragment, index);
+      selector.fragment = true;
+      break;
+    case 'j':
+    case 'g':
+      SetOption(kOptJump, option, 0, index);
+      HandleTarget(option, argument, index);
+      break;
+    case 'm': {
+      if (invert_) {
+        Refuse(ErrorCode::kSyntax, "'!' is not allowed before '-m'", index);
+      }
+      const LoadedExtension* extension = session_->FindMatch(argument);
+      if (extension == nullptr) {
+        Refuse(ErrorCode::kUnsupported,
+               fmt::format("unknown match '{}'", argument), value_word);
+      }
+      NewInstance(extension, index);
+      break;
+    }
+    case 'c': {
+      SetOption(kOptCounters, 'c', 0, index);
+      const std::string_view text = argument;
+      const size_t comma = text.find(',', 1);
+      std::string_view bytes;
+      if (comma != std::string_view::npos) {
+        bytes = text.substr(comma + 1);
+      } else if (HasArgument()) {
+        bytes = words_.word(next_++);
+      } else {
+        Refuse(ErrorCode::kSyntax, "-c needs a packet and a byte counter",
+               index);
+      }
+      command_->has_counters = true;
+      if (!ParseCounter(text, &rule_->counters.packets) ||
+          !ParseCounter(bytes, &rule_->counters.bytes)) {
+        Refuse(ErrorCode::kSyntax, "counter is not a number", index);
+      }
+      break;
+    }
+    case '4':
+    case '6':
+      if ((option == '4') != ipv4_) {
+        // The rest of the line is not looked at.
+        ended_ = true;
+        command_->kind = CommandKind::kNone;
+        has_command_ = true;
+      }
+      break;
+    case 't':
+      Refuse(ErrorCode::kSyntax, "-t is not allowed inside a table", index);
+    case 'w':
+    case 'W':
+      Refuse(ErrorCode::kSyntax,
+             fmt::format("-{} is not allowed in a save file", option), index);
+    case 'V':
+    case 'h':
+      Refuse(ErrorCode::kSyntax, "not a command for a save file", index);
+    case 'n':
+      SetOption(kOptNumeric, 'n', 0, index);
+      break;
+    case 'v':
+      if (!(options_ & kOptVerbose)) SetOption(kOptVerbose, 'v', 0, index);
+      break;
+    case 'x':
+      SetOption(kOptExpanded, 'x', 0, index);
+      break;
+    case '0':
+      SetOption(kOptLineNumbers, '0', 0, index);
+      break;
+    case 'M':
+      break;  // how to load kernel modules: nothing of a ruleset
+    default:
+      HandleCommand(option, argument, index);
+      break;
+  }
+}
+
+uint16_t RuleParser::ParseProtocol(char* name, int index) {
+  current_ = index;
+  for (char* c = name; *c != '\0'; ++c) {
+    if (*c >= 'A' && *c <= 'Z') *c = static_cast<char>(*c - 'A' + 'a');
+  }
+  const std::string_view text = name;
+  if (text == "tcp") return IPPROTO_TCP;
+  if (text == "udp") return IPPROTO_UDP;
+  if (const auto known = protocols_.find(name); known != protocols_.end()) {
+    return known->second;
+  }
+  const uint16_t number = xtables_parse_protocol(name);
+  protocols_.emplace(name, number);
+  return number;
+}
+
+void RuleParser::ParseInterface(const char* name, InterfaceTest* test,
+                                char* entry_name, unsigned char* entry_mask,
+                                int index) {
+  const std::string_view text = name;
+  if (text.empty()) {
+    Refuse(ErrorCode::kSyntax, "empty interface name", index);
+  }
+  if (text.size() + 1 > test->name.size()) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("interface name '{}' is longer than {} bytes", name,
+                       test->name.size() - 1),
+           index);
+  }
+  if (text.find_first_of("/ ") != std::string_view::npos) {
+    current_ = index;
+    fmt::print(stderr,
+               "interface name '{}' has a character the kernel does not "
+               "allow\n",
+               name);
+  }
+  // "eth+" tests 3 bytes, "eth0" five: its NUL is part of it.
+  const bool prefix = text.back() == '+';
+  const size_t tested = prefix ? text.size() - 1 : text.size() + 1;
+  // "+" alone tests nothing; save prints nothing for it either.
+  if (tested != 0) std::memcpy(test->name.data(), name, text.size());
+  std::memset(test->mask.data(), 0xff, tested);
+  std::memcpy(entry_name, test->name.data(), test->name.size());
+  std::memcpy(entry_mask, test->mask.data(), test->mask.size());
+}
+
+void RuleParser::HandleTarget(char option, const char* name, int index) {
+  const std::string_view text = name;
+  const int value_word = next_ - 1;
+  if (text.empty() || text.size() >= XT_EXTENSION_MAXNAMELEN ||
+      std::any_of(text.begin(), text.end(), IsBlank)) {
+    Refuse(ErrorCode::kSyntax, fmt::format("invalid target name '{}'", text),
+           value_word);
+  }
+  Target& target = rule_->target;
+  target.column = words_.column(index);
+  const TargetKind standard = StandardTarget(text);
+  if (option == 'j' && standard != TargetKind::kNone) {
+    if (table_ == TableKind::kNat && standard == TargetKind::kDrop) {
+      Refuse(ErrorCode::kConflict,
+             "wrong table: the nat table is not for filtering, DROP is not "
+             "allowed in it",
+             value_word);
+    }
+    target.kind = standard;
+    return;
+  }
+  const bool is_chain =
+      chains_ != nullptr ? chains_->IsChain(text) : option == 'g';
+  if (is_chain) {
+    if (chains_ != nullptr && chains_->IsBuiltin(text)) {
+      Refuse(ErrorCode::kConflict,
+             fmt::format("cannot jump to the built-in chain '{}'", text),
+             value_word);
+    }
+    target.kind = option == 'g' ? TargetKind::kGoto : TargetKind::kJump;
+    target.chain = text;
+    return;
+  }
+  if (option == 'g') {
+    Refuse(ErrorCode::kConflict,
+           fmt::format("goto '{}': there is no such chain", text), value_word);
+  }
+  const LoadedExtension* extension = session_->FindTarget(text);
+  if (extension == nullptr) {
+    if (chains_ == nullptr) {
+      target.kind = TargetKind::kJump;
+      target.chain = text;
+      return;
+    }
+    Refuse(
+        ErrorCode::kConflict,
+        fmt::format("'{}' is neither a chain of this table nor a target", text),
+        value_word);
+  }
+  if (extension->only_table && *extension->only_table != table_) {
+    Refuse(
+        ErrorCode::kConflict,
+        fmt::format("wrong table: target {} is only for the {} table, not "
+                    "for {}",
+                    text, TableName(*extension->only_table), TableName(table_)),
+        value_word);
+  }
+  target.kind = TargetKind::kExtension;
+  has_target_ = true;
+  target_.extension = extension;
+  target_.flags = 0;
+  target_.word = index;
+  const size_t size = XT_ALIGN(sizeof(xt_entry_target)) + extension->size;
+  target_.block.assign(size / sizeof(uint64_t), 0);
+  target_.udata.assign((extension->udata_size + 7) / 8, 0);
+  auto* entry = reinterpret_cast<xt_entry_target*>(target_.block.data());
+  entry->u.target_size = static_cast<uint16_t>(size);
+  std::memcpy(entry->u.user.name, extension->kernel_name.c_str(),
+              extension->kernel_name.size() + 1);
+  entry->u.user.revision = extension->revision;
+  if (extension->converted) {
+    fmt::print(stderr, "target {} is listed as {}\n", text,
+               extension->kernel_name);
+  }
+  if (extension->target->init != nullptr) extension->target->init(entry);
+  option_sets_.push_back(extension);
+}
+
+RuleParser::Instance& RuleParser::NewInstance(const LoadedExtension* extension,
+                                              int word) {
+  bool repeated = false;
+  for (size_t i = 0; i < instances_used_; ++i) {
+    if (instances_[i].extension->name == extension->name) {
+      instances_[i].completed = true;
+      repeated = true;
+    }
+  }
+  if (instances_used_ == instances_.size()) instances_.emplace_back();
+  Instance& instance = instances_[instances_used_++];
+  instance.extension = extension;
+  instance.flags = 0;
+  instance.word = word;
+  instance.completed = false;
+  const size_t size = XT_ALIGN(sizeof(xt_entry_match)) + extension->size;
+  instance.block.assign(size / sizeof(uint64_t), 0);
+  instance.udata.assign((extension->udata_size + 7) / 8, 0);
+  auto* entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
+  entry->u.match_size = static_cast<uint16_t>(size);
+  std::memcpy(entry->u.user.name, extension->kernel_name.c_str(),
+              extension->kernel_name.size() + 1);
+  entry->u.user.revision = extension->revision;
+  if (extension->converted) {
+    fmt::print(stderr, "match {} is listed as {}\n", extension->name,
+               extension->kernel_name);
+  }
+  if (extension->match->init != nullptr) extension->match->init(entry);
+  // The options of a repeated match keep their place in the order.
+  if (!repeated) option_sets_.push_back(extension);
+  return instance;
+}
+
+void RuleParser::HandleExtensionOption(const FoundOption& found, char* argument,
+                                       int index) {
+  current_ = index;
+  if (has_target_ && found.extension == target_.extension) {
+    CallOption(target_, *found.option, argument);
+    return;
+  }
+  for (size_t i = instances_used_; i-- > 0;) {
+    Instance& instance = instances_[i];
+    if (instance.extension == found.extension && !instance.completed) {
+      CallOption(instance, *found.option, argument);
+      return;
+    }
+  }
+  Refuse(ErrorCode::kSyntax, "option of an extension that is not in use",
+         index);
+}
+
+void RuleParser::CallOption(Instance& instance, const ExtensionOption& option,
+                            char* argument) {
+  optarg = argument;
+  if (option.entry != nullptr) {
+    CallX6(instance, option, argument);
+    return;
+  }
+  // Callbacks of the old style may take further words.
+  optind = next_;
+  if (const xtables_match* match = instance.extension->match) {
+    auto* entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
+    if (match->parse != nullptr) {
+      match->parse(option.value, words_.argv(), invert_, &instance.flags,
+                   &entry_, &entry);
+    }
+  } else {
+    const xtables_target* target = instance.extension->target;
+    auto* entry = reinterpret_cast<xt_entry_target*>(instance.block.data());
+    if (target->parse != nullptr) {
+      target->parse(option.value, words_.argv(), invert_, &instance.flags,
+                    &entry_, &entry);
+    }
+  }
+  next_ = std::min(optind, words_.count());
+}
+
+void RuleParser::CallX6(Instance& instance, const ExtensionOption& option,
+                        char* argument) {
+  xt_option_call call{};
+  call.entry = option.entry;
+  call.arg = argument;
+  call.invert = invert_;
+  call.ext_name = instance.extension->name.c_str();
+  call.xflags = instance.flags;
+  call.xt_entry = &entry_;
+  call.udata = instance.udata.empty() ? nullptr : instance.udata.data();
+  xt_entry_match* match_entry = nullptr;
+  xt_entry_target* target_entry = nullptr;
+  if (instance.extension->match != nullptr) {
+    match_entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
+    call.data = match_entry->data;
+    call.match = &match_entry;
+  } else {
+    target_entry = reinterpret_cast<xt_entry_target*>(instance.block.data());
+    call.data = target_entry->data;
+    call.target = &target_entry;
+  }
+  std::string text;
+  if (option.literal != LiteralKind::kNone && argument != nullptr) {
+    FillLiteral(option, argument, &call, &text);
+  }
+  if (instance.extension->match != nullptr) {
+    instance.extension->match->x6_parse(&call);
+  } else {
+    instance.extension->target->x6_parse(&call);
+  }
+  instance.flags = call.xflags;
+}
+
+// Prepares `call` for a value that needs no resolver; false when it needs one.
+// `text` holds the rewritten value and must live as long as the call.
+bool RuleParser::FillLiteral(const ExtensionOption& option,
+                             const char* argument, xt_option_call* call,
+                             std::string* text) {
+  const std::string_view value = argument;
+  const bool network_order = option.entry->flags & XTOPT_NBO;
+  const auto number = [&](unsigned port) {
+    return network_order ? htons(static_cast<uint16_t>(port)) : port;
+  };
+  switch (option.literal) {
+    case LiteralKind::kPort: {
+      unsigned port = 0;
+      if (!PlainPort(value, &port)) return false;
+      *text = fmt::format_int(number(port)).str();
+      break;
+    }
+    case LiteralKind::kPortRange: {
+      const size_t colon = value.find(':');
+      unsigned low = 0;
+      unsigned high = UINT16_MAX;
+      if (colon == std::string_view::npos) {
+        if (!PlainPort(value, &low)) return false;
+        high = low;
+      } else {
+        const std::string_view second = value.substr(colon + 1);
+        if (colon != 0 && !PlainPort(value.substr(0, colon), &low)) {
+          return false;
+        }
+        if (!second.empty() && !PlainPort(second, &high)) return false;
+      }
+      *text = fmt::format_int(number(low)).str();
+      text->push_back(':');
+      text->append(fmt::format_int(number(high)).str());
+      break;
+    }
+    case LiteralKind::kHost:
+    case LiteralKind::kHostMask: {
+      const size_t slash = option.literal == LiteralKind::kHostMask
+                               ? value.find('/')
+                               : std::string_view::npos;
+      const std::string host(value.substr(0, slash));
+      uint8_t address[16] = {};
+      const bool literal =
+          ipv4_ ? ParseIpv4Literal(host, address)
+                : inet_pton(AF_INET6, host.c_str(), address) == 1;
+      if (!literal) {
+        addrinfo hints{};
+        hints.ai_family = ipv4_ ? AF_INET : AF_INET6;
+        hints.ai_flags = AI_NUMERICHOST;
+        addrinfo* list = nullptr;
+        if (getaddrinfo(host.c_str(), nullptr, &hints, &list) == 0) {
+          freeaddrinfo(list);
+        } else if (!resolve_) {
+          Refuse(ErrorCode::kSyntax,
+                 fmt::format("'{}' is not an address, and names are not looked "
+                             "up here",
+                             host),
+                 current_);
+        } else {
+          command_->resolved_names.push_back(host);
+        }
+        return false;
+      }
+      const unsigned max_bits = ipv4_ ? 32 : 128;
+      unsigned bits = max_bits;
+      if (slash != std::string_view::npos) {
+        const std::string_view mask = value.substr(slash + 1);
+        const auto [end, error] =
+            std::from_chars(mask.data(), mask.data() + mask.size(), bits);
+        if (error != std::errc() || end != mask.data() + mask.size() ||
+            bits > max_bits || (mask.size() > 1 && mask[0] == '0')) {
+          return false;
+        }
+        SetPrefixMask(bits, sizeof(call->val.hmask),
+                      reinterpret_cast<uint8_t*>(&call->val.hmask));
+      } else {
+        std::memset(&call->val.hmask, 0xff, sizeof(call->val.hmask));
+      }
+      std::memcpy(&call->val.haddr, address, sizeof(address));
+      call->val.hlen = static_cast<uint8_t>(bits);
+      if (option.entry->flags & XTOPT_PUT) {
+        std::memcpy(static_cast<char*>(call->data) + option.entry->ptroff,
+                    address, sizeof(address));
+      }
+      call->entry = &option.literal_entry;
+      return true;
+    }
+    case LiteralKind::kNone:
+      return false;
+  }
+  call->entry = &option.literal_entry;
+  call->arg = text->c_str();
+  return true;
+}
+
+void RuleParser::FinalCheck(Instance& instance) {
+  current_ = instance.word;
+  const LoadedExtension& extension = *instance.extension;
+  void* udata = instance.udata.empty() ? nullptr : instance.udata.data();
+  const auto check = [&](const auto* registered, void* data) {
+    if (registered->x6_fcheck != nullptr) {
+      xt_fcheck_call call{};
+      call.ext_name = registered->name;
+      call.data = data;
+      call.xflags = instance.flags;
+      call.udata = udata;
+      registered->x6_fcheck(&call);
+    } else if (registered->final_check != nullptr) {
+      registered->final_check(instance.flags);
+    }
+    if (registered->x6_options == nullptr) return;
+    // xtables_options_fcheck() is slow and almost never has anything to say.
+    bool suspicious =
+        (instance.flags & extension.mandatory) != extension.mandatory;
+    for (const LoadedExtension::OptionRule& rule : extension.option_rules) {
+      if ((instance.flags & rule.bit) != 0 &&
+          ((instance.flags & rule.also) != rule.also ||
+           (instance.flags & rule.excluded) != 0)) {
+        suspicious = true;
+      }
+    }
+    if (suspicious) {
+      xtables_options_fcheck(registered->name, instance.flags,
+                             registered->x6_options);
+    }
+  };
+  if (extension.match != nullptr) {
+    check(extension.match,
+          reinterpret_cast<xt_entry_match*>(instance.block.data())->data);
+  } else {
+    check(extension.target,
+          reinterpret_cast<xt_entry_target*>(instance.block.data())->data);
+  }
+}
+
+void RuleParser::StoreExtension(const Instance& instance,
+                                Extension* out) const {
+  out->name = instance.extension->kernel_name;
+  out->revision = instance.extension->revision;
+  out->user_size = instance.extension->user_size;
+  out->column = words_.column(instance.word);
+  static_assert(sizeof(xt_entry_match) == sizeof(xt_entry_target));
+  const auto* payload =
+      reinterpret_cast<const uint8_t*>(instance.block.data()) +
+      XT_ALIGN(sizeof(xt_entry_match));
+  out->payload.assign(payload, payload + instance.extension->size);
+}
+
+void RuleParser::CheckCommand() {
+  if (command_->kind == CommandKind::kNone && has_command_) return;
+  if (invert_) {
+    Refuse(ErrorCode::kSyntax, "nothing after '!'", words_.count() - 1);
+  }
+  // Options that the command does not take.  Source: commands_v_options[] of
+  // iptables/xshared.c.
+  constexpr uint32_t kRuleOptions = kOptSource | kOptDestination |
+                                    kOptProtocol | kOptJump | kOptIn | kOptOut |
+                                    kOptFragment;
+  uint32_t legal = kOptVerbose;
+  switch (command_->kind) {
+    case CommandKind::kAppend:
+    case CommandKind::kInsert:
+    case CommandKind::kReplace:
+      legal |= kRuleOptions | kOptCounters;
+      break;
+    case CommandKind::kDelete:
+    case CommandKind::kCheck:
+      legal |= kRuleOptions;
+      break;
+    case CommandKind::kNone:  // a bare rule
+      legal |= kRuleOptions | kOptCounters;
+      break;
+    case CommandKind::kPolicy:
+      legal |= kOptCounters;
+      break;
+    case CommandKind::kList:
+      legal |= kOptNumeric | kOptExpanded | kOptLineNumbers;
+      break;
+    default:
+      break;
+  }
+  if (const uint32_t illegal = options_ & ~legal; illegal != 0) {
+    constexpr char kLetters[] = "nsdpjvxio0cf";
+    const char letter = kLetters[__builtin_ctz(illegal)];
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("option '{}' is not allowed with this command",
+                       letter == '0' ? std::string("--line-numbers")
+                                     : fmt::format("-{}", letter)),
+           command_word_);
+  }
+  if (command_->chain.size() >= XT_EXTENSION_MAXNAMELEN) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("chain name '{}' is longer than {} bytes",
+                       command_->chain, XT_EXTENSION_MAXNAMELEN - 1),
+           command_word_);
+  }
+  const std::string_view chain = command_->chain;
+  if ((options_ & kOptOut) && (chain == "PREROUTING" || chain == "INPUT")) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("-o is not allowed in chain {}", chain), command_word_);
+  }
+  if ((options_ & kOptIn) && (chain == "POSTROUTING" || chain == "OUTPUT")) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("-i is not allowed in chain {}", chain), command_word_);
+  }
+}
+
+void RuleParser::FinishRule() {
+  if (has_command_ && command_->kind == CommandKind::kNone) return;
+  for (size_t i = 0; i < instances_used_; ++i) FinalCheck(instances_[i]);
+  if (has_target_) FinalCheck(target_);
+  if (has_command_ && !TakesRule(command_->kind)) return;
+
+  if (command_->sources.empty()) command_->sources.emplace_back();
+  if (command_->destinations.empty()) command_->destinations.emplace_back();
+  const int address_word = source_word_ != 0 ? source_word_ : destination_word_;
+  if ((command_->sources.size() > 1 || command_->destinations.size() > 1)) {
+    if (rule_->selector.inverted & (kInvertSrc | kInvertDst)) {
+      Refuse(ErrorCode::kSyntax, "'!' is not allowed with several addresses",
+             address_word);
+    }
+    if (command_->kind == CommandKind::kReplace) {
+      Refuse(ErrorCode::kSyntax, "-R takes one source and one destination",
+             address_word);
+    }
+  }
+  rule_->matches.resize(instances_used_);
+  for (size_t i = 0; i < instances_used_; ++i) {
+    StoreExtension(instances_[i], &rule_->matches[i]);
+  }
+  if (has_target_) StoreExtension(target_, &rule_->target.extension);
+}
+
+}  // namespace nfarena

@@ -1,0 +1,171 @@
+// One command line in the language of iptables, "-A INPUT -s 192.0.2.1 -j
+// DROP", -> what to do and the rule.
+//
+// Follows iptables' own order of work, because it shows: base options come
+// before those of extensions, later extensions before earlier ones, names may
+// be abbreviated, an unknown option loads the protocol's match.
+// Source: iptables 1.8.9, iptables/xshared.c do_parse(), getopt_long(3).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "compat/model/result.h"
+#include "compat/model/ruleset.h"
+#include "compat/syntax/address.h"
+#include "compat/syntax/extension_library.h"
+#include "compat/syntax/tokenizer.h"
+#include "compat/syntax/xt_headers.h"
+
+namespace nfarena {
+
+enum class CommandKind : uint8_t {
+  kNone,  // -4 or -6 said that the line is for the other family
+  kAppend,
+  kCheck,
+  kDelete,
+  kDeleteIndex,
+  kReplace,
+  kInsert,
+  kList,  // -L, -S: nothing to do for a ruleset
+  kFlush,
+  kZero,
+  kZeroIndex,
+  kNewChain,
+  kDeleteChain,
+  kRename,
+  kPolicy,
+};
+
+/// What the parser must know about the table that the line is for.
+class ChainNames {
+ public:
+  virtual ~ChainNames() = default;
+  virtual bool IsChain(std::string_view name) const = 0;
+  virtual bool IsBuiltin(std::string_view name) const = 0;
+};
+
+/// A parsed line.  Views point into the parser and live until its next call.
+struct ParsedCommand {
+  CommandKind kind = CommandKind::kNone;
+  std::string_view chain;
+  std::string_view new_name;  // kRename
+  std::string_view policy;    // kPolicy
+  uint32_t rulenum = 0;
+  uint32_t chain_column = 0;
+  bool has_counters = false;  // -c
+  /// Every source with every destination is a rule of its own.
+  std::vector<AddressAndMask> sources, destinations;
+  std::vector<std::string> resolved_names;
+};
+
+class RuleParser {
+ public:
+  /// `session` must outlive the parser.  `chains` null: any name that is not a
+  /// target is taken for a chain.  `resolve`: names of hosts are looked up.
+  RuleParser(LibrarySession* session, TableKind table, const ChainNames* chains,
+             bool resolve);
+
+  /// Parses `line` from byte `start` on.  The rule's selector, matches and
+  /// target go to `rule`, which is empty before; its addresses only to
+  /// `command`.  `need_command` false: a rule specification without -A.
+  /// Errors have the place's column and text; line and file are the caller's.
+  [[nodiscard]] Status Parse(std::string_view line, size_t start,
+                             bool need_command, ParsedCommand* command,
+                             Rule* rule);
+
+ private:
+  // One -m or -j of the rule being parsed.
+  struct Instance {
+    const LoadedExtension* extension = nullptr;
+    std::vector<uint64_t> block;  // struct xt_entry_match and the payload
+    std::vector<uint64_t> udata;
+    unsigned flags = 0;
+    int word = 0;            // of -m, -j or the option that loaded it
+    bool completed = false;  // a later -m of the same name took over
+  };
+  // A long option found: a base option, or one of an extension.
+  struct FoundOption {
+    char base = 0;
+    const LoadedExtension* extension = nullptr;
+    const ExtensionOption* option = nullptr;
+    int has_arg = 0;
+  };
+
+  void Run(ParsedCommand* command, Rule* rule);
+  void HandleWord(int index);
+  void HandleLongOption(int index);
+  void HandleShortOptions(int index);
+  void HandleBase(char option, char* argument, int index, int value_word);
+  void HandleExtensionOption(const FoundOption& found, char* argument,
+                             int index);
+  void HandleCommand(char option, char* argument, int index);
+  void HandleTarget(char option, const char* name, int index);
+  bool FindLongOption(std::string_view name, FoundOption* found) const;
+  bool LoadProtocolMatch(int index);
+  void FinishRule();
+  void CheckCommand();
+
+  Instance& NewInstance(const LoadedExtension* extension, int word);
+  void CallOption(Instance& instance, const ExtensionOption& option,
+                  char* argument);
+  void CallX6(Instance& instance, const ExtensionOption& option,
+              char* argument);
+  bool FillLiteral(const ExtensionOption& option, const char* argument,
+                   xt_option_call* call, std::string* text);
+  void FinalCheck(Instance& instance);
+  void StoreExtension(const Instance& instance, Extension* out) const;
+
+  void SetOption(uint32_t bit, char letter, uint8_t invert_bit, int index);
+  void SetCommand(CommandKind kind, int index);
+  char* NextArgument(int index, const char* what);
+  bool HasArgument() const;
+  uint32_t RuleNumber(int word);
+  void ParseInterface(const char* name, InterfaceTest* test, char* entry_name,
+                      unsigned char* entry_mask, int index);
+  uint16_t ParseProtocol(char* name, int index);
+
+  [[noreturn]] void Refuse(ErrorCode code, std::string message,
+                           int index) const;
+
+  LibrarySession* session_;
+  TableKind table_;
+  const ChainNames* chains_;
+  bool resolve_;
+  bool ipv4_;
+
+  Words words_;
+  int next_ = 1;  // index of the next word: getopt's optind
+  ParsedCommand* command_ = nullptr;
+  Rule* rule_ = nullptr;
+  bool invert_ = false;
+  bool ended_ = false;  // "--", or -4/-6 for the other family
+  bool has_command_ = false;
+  int command_word_ = 0;
+  uint32_t options_ = 0;  // OptionBit
+  int current_ = 0;       // word being handled, for errors
+  const char* protocol_ = nullptr;
+  bool protocol_match_loaded_ = false;
+  int source_word_ = 0, destination_word_ = 0;
+  std::string standard_target_;
+
+  std::deque<Instance> instances_;  // reused from line to line
+  size_t instances_used_ = 0;       // matches, in order
+  Instance target_;
+  bool has_target_ = false;
+  /// Extensions whose options are known, newest first in the search.
+  std::vector<const LoadedExtension*> option_sets_;
+
+  // What extensions see of the rule: struct ipt_entry or ip6t_entry.
+  alignas(8) std::array<char, sizeof(ip6t_entry)> entry_{};
+  ipt_ip& entry4() { return reinterpret_cast<ipt_entry*>(&entry_)->ip; }
+  ip6t_ip6& entry6() { return reinterpret_cast<ip6t_entry*>(&entry_)->ipv6; }
+  std::unordered_map<std::string, uint16_t> protocols_;
+};
+
+}  // namespace nfarena

@@ -1,0 +1,88 @@
+#include "compat/syntax/tokenizer.h"
+
+#include <fmt/format.h>
+
+namespace nfarena {
+
+namespace {
+char program_name[] = "nfarena";
+}  // namespace
+
+Words::Words() : buffer_(kMaxLineSize + kMaxWords + 2) {
+  argv_[0] = program_name;
+}
+
+Status Words::Split(std::string_view line, size_t start) {
+  count_ = 1;
+  char* out = buffer_.data();
+  char* word = out;
+  size_t word_start = start;
+  bool in_word = false;
+  bool quoted = false;
+  const size_t size = line.size();
+
+  const auto too_long = [&] {
+    return Fail(ErrorCode::kRange,
+                fmt::format("word of over {} bytes", kMaxWordSize),
+                {.column = static_cast<uint32_t>(word_start + 1)});
+  };
+  const auto finish = [&] {
+    if (count_ > static_cast<int>(kMaxWords)) return false;
+    argv_[count_] = word;
+    columns_[count_] = static_cast<uint32_t>(word_start + 1);
+    sizes_[count_] = static_cast<uint32_t>(out - word);
+    ++count_;
+    *out++ = '\0';
+    word = out;
+    in_word = false;
+    return true;
+  };
+  const auto too_many = [&] {
+    return Fail(ErrorCode::kRange, fmt::format("over {} words", kMaxWords),
+                {.column = static_cast<uint32_t>(word_start + 1)});
+  };
+
+  for (size_t i = start; i < size; ++i) {
+    const char c = line[i];
+    if (quoted) {
+      if (c == '\\') {
+        // A backslash that ends the line escapes nothing.
+        if (++i < size) *out++ = line[i];
+      } else if (c == '"') {
+        quoted = false;
+        if (static_cast<size_t>(out - word) > kMaxWordSize) return too_long();
+        if (!finish()) return too_many();
+      } else {
+        *out++ = c;
+      }
+      continue;
+    }
+    if (c == ' ' || c == '\t') {
+      if (!in_word) continue;
+      if (static_cast<size_t>(out - word) > kMaxWordSize) return too_long();
+      if (!finish()) return too_many();
+      continue;
+    }
+    if (!in_word) {
+      in_word = true;
+      word_start = i;
+    }
+    if (c == '"') {
+      quoted = true;
+    } else {
+      *out++ = c;
+    }
+  }
+  if (quoted) {
+    return Fail(ErrorCode::kSyntax, "quote is not closed",
+                {.column = static_cast<uint32_t>(word_start + 1)});
+  }
+  if (out != word) {
+    if (static_cast<size_t>(out - word) > kMaxWordSize) return too_long();
+    if (!finish()) return too_many();
+  }
+  argv_[count_] = nullptr;
+  return {};
+}
+
+}  // namespace nfarena
