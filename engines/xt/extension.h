@@ -83,6 +83,9 @@ struct XtMatch {
   XtStateLayout state;
   /// checkentry(): ok or the kernel's errno with a reason.
   Status (*check)(std::span<const uint8_t> payload, const XtUse& use);
+  /// Where it may be used, as `check` tests it too; 0 and nothing: anywhere.
+  uint8_t hooks = 0;  // 1 << Hook
+  std::optional<TableKind> only_table = {};
 };
 
 struct XtTarget {
@@ -93,6 +96,9 @@ struct XtTarget {
   XtTargetFn target;
   XtStateLayout state;
   Status (*check)(std::span<const uint8_t> payload, const XtUse& use);
+  /// Where it may be used, as `check` tests it too; 0 and nothing: anywhere.
+  uint8_t hooks = 0;  // 1 << Hook
+  std::optional<TableKind> only_table = {};
 };
 
 struct XtUse {

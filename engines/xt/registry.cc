@@ -242,7 +242,9 @@ Extension Make() {
           static_cast<uint32_t>(row.size),
           row.function,
           row.state != nullptr ? *row.state : XtStateLayout{},
-          &CheckRow<kRows, kIndex>};
+          &CheckRow<kRows, kIndex>,
+          row.limits.hooks,
+          row.limits.table};
 }
 
 template <typename Extension, const auto& kRows, size_t... kIndex>
