@@ -1,0 +1,464 @@
+#include "engines/legacy/legacy_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstring>
+#include <functional>
+
+#include "compat/lower/testing/rule_builder.h"
+#include "compat/lower/xt_layout.h"
+#include "compat/lower/xt_table.h"
+#include "engines/core/testing/placed_packet.h"
+
+namespace nfarena {
+namespace {
+
+using testing::LimitBurst;
+using testing::MarkIs;
+using testing::Placed;
+using testing::PlacedV4;
+using testing::PlacedV6;
+using testing::R;
+using testing::SetMark;
+using testing::TcpPort;
+
+constexpr uint8_t kTcp = 6;
+constexpr uint8_t kUdp = 17;
+
+/// The image of `table`, ready to replace what is in force.
+std::vector<uint8_t> Bytes(const LegacyTable& in_force, const Table& table) {
+  auto image = LowerXtTable(in_force.family(), table);
+  EXPECT_TRUE(image) << image.error().ToString();
+  ipt_replace head;
+  std::memcpy(&head, image->replace.data(), sizeof(head));
+  head.num_counters = in_force.Info().num_entries;
+  std::memcpy(image->replace.data(), &head, sizeof(head));
+  return image->replace;
+}
+
+Table Filter(std::vector<Rule> input,
+             std::vector<std::pair<std::string, std::vector<Rule>>> users = {},
+             Policy policy = Policy::kAccept) {
+  Table table = EmptyTable(TableKind::kFilter);
+  for (const auto& [name, rules] : users) EXPECT_TRUE(table.AddChain(name));
+  for (const auto& [name, rules] : users) table.chain(name)->rules = rules;
+  table.chain("INPUT")->rules = std::move(input);
+  table.chain("INPUT")->policy = policy;
+  return table;
+}
+
+std::string Text(const Table& table, const RuleRef& ref) {
+  return RuleRefName(Ruleset{.tables = {table}}, ref).substr(7);  // "filter/"
+}
+
+const char* VerdictText(VerdictKind kind) {
+  switch (kind) {
+    case VerdictKind::kAccept:
+      return "accept";
+    case VerdictKind::kDrop:
+      return "drop";
+    case VerdictKind::kQueue:
+      return "queue";
+    case VerdictKind::kStolen:
+      return "stolen";
+    case VerdictKind::kUnrouted:
+      return "unrouted";
+  }
+  return "?";
+}
+
+/// "drop INPUT/2 | INPUT/1 INPUT/2": verdict, who said it, every entry that
+/// matched.
+std::string Judge(const Table& table, PacketState packet) {
+  LegacyTable legacy(packet.family, TableKind::kFilter);
+  const auto done = legacy.Replace(Bytes(legacy, table));
+  if (!done) return done.error().ToString();
+  Outcome outcome;
+  packet.outcome = &outcome;
+  const StageVerdict said = legacy.Evaluate(packet.hook, true, &packet);
+  std::string text =
+      std::string(VerdictText(said.kind)) + " " + Text(table, said.rule) + " |";
+  for (const RuleRef& ref : outcome.trace) text += " " + Text(table, ref);
+  return text;
+}
+
+struct Case {
+  const char* name;
+  Table table;
+  PacketState packet;
+  const char* want;
+};
+
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
+
+std::vector<Case> Cases() {
+  const PacketState web = Placed(PlacedV4{});
+  const PacketState later = Placed(PlacedV4{.fragment_offset = 100});
+  const PacketState v6 = Placed(PlacedV6{});
+  return {
+      {"policy", Filter({}, {}, Policy::kDrop), web,
+       "drop INPUT/policy | INPUT/policy"},
+      {"first_match_wins", Filter({R().Accept(), R().Drop()}), web,
+       "accept INPUT/1 | INPUT/1"},
+      {"rule_without_target_goes_on", Filter({R().None(), R().Drop()}), web,
+       "drop INPUT/2 | INPUT/1 INPUT/2"},
+      {"queue", Filter({R().Queue()}), web, "queue INPUT/1 | INPUT/1"},
+      {"src_hit", Filter({R().Src({192, 0, 2, 0}, 3).Drop(), R().Accept()}),
+       web, "drop INPUT/1 | INPUT/1"},
+      {"src_miss", Filter({R().Src({192, 0, 3, 0}, 3).Drop(), R().Accept()}),
+       web, "accept INPUT/2 | INPUT/2"},
+      {"src_inverted",
+       Filter({R().Src({192, 0, 3, 0}, 3).Not(kInvertSrc).Drop()}), web,
+       "drop INPUT/1 | INPUT/1"},
+      {"dst_inverted_miss",
+       Filter({R().Dst({198, 51, 100, 1}, 4).Not(kInvertDst).Drop()}), web,
+       "accept INPUT/policy | INPUT/policy"},
+      {"in_exact", Filter({R().In("eth").Drop(), R().In("eth0").Drop()}), web,
+       "drop INPUT/2 | INPUT/2"},
+      {"in_prefix", Filter({R().In("eth+").Drop()}), web,
+       "drop INPUT/1 | INPUT/1"},
+      {"in_inverted", Filter({R().In("ppp+").Not(kInvertIn).Drop()}), web,
+       "drop INPUT/1 | INPUT/1"},
+      {"out_of_input_is_empty", Filter({R().Out("eth+").Drop()}), web,
+       "accept INPUT/policy | INPUT/policy"},
+      {"protocol", Filter({R().Proto(kUdp).Drop(), R().Proto(kTcp).Drop()}),
+       web, "drop INPUT/2 | INPUT/2"},
+      {"protocol_inverted",
+       Filter({R().Proto(kUdp).Not(kInvertProtocol).Drop()}), web,
+       "drop INPUT/1 | INPUT/1"},
+      {"fragment_whole_packet",
+       Filter({R().Fragment().Drop(),
+               R().Fragment().Not(kInvertFragment).Accept()}),
+       web, "accept INPUT/2 | INPUT/2"},
+      {"fragment_later_one", Filter({R().Fragment().Drop()}), later,
+       "drop INPUT/1 | INPUT/1"},
+      {"port_hit_and_miss",
+       Filter({R().Proto(kTcp).Match(TcpPort(81)).Drop(),
+               R().Proto(kTcp).Match(TcpPort(80)).Drop()}),
+       web, "drop INPUT/2 | INPUT/2"},
+      {"port_of_later_fragment",
+       Filter({R().Proto(kTcp).Match(TcpPort(80)).Drop()}), later,
+       "accept INPUT/policy | INPUT/policy"},
+      {"hotdrop_short_header",
+       Filter({R().None(), R().Proto(kTcp).Match(TcpPort(80)).Accept(),
+               R().Accept()}),
+       Placed(PlacedV4{.transport_bytes = 8}), "drop INPUT/2 | INPUT/1"},
+      {"two_matches_second_misses",
+       Filter({R().Proto(kTcp).Match(TcpPort(80)).Match(MarkIs(1)).Drop()}),
+       web, "accept INPUT/policy | INPUT/policy"},
+      {"target_goes_on_and_is_seen",
+       Filter({R().Do(SetMark(7)), R().Match(MarkIs(7)).Drop()}), web,
+       "drop INPUT/2 | INPUT/1 INPUT/2"},
+      {"jump_and_return",
+       Filter({R().Jump("u"), R().Drop()}, {{"u", {R().None()}}}), web,
+       "drop INPUT/2 | INPUT/1 u/1 u/end INPUT/2"},
+      {"return_rule_in_user_chain",
+       Filter({R().Jump("u"), R().Drop()},
+              {{"u", {R().Return(), R().Accept()}}}),
+       web, "drop INPUT/2 | INPUT/1 u/1 INPUT/2"},
+      {"return_in_base_chain_is_the_policy",
+       Filter({R().Return(), R().Accept()}, {}, Policy::kDrop), web,
+       "drop INPUT/policy | INPUT/1 INPUT/policy"},
+      {"goto_returns_to_the_policy",
+       Filter({R().Goto("u"), R().Accept()}, {{"u", {R().None()}}},
+              Policy::kDrop),
+       web, "drop INPUT/policy | INPUT/1 u/1 u/end INPUT/policy"},
+      {"goto_returns_to_the_caller_of_its_chain",
+       Filter({R().Jump("a"), R().Drop()},
+              {{"a", {R().Goto("b"), R().Accept()}}, {"b", {R().Return()}}}),
+       web, "drop INPUT/2 | INPUT/1 a/1 b/1 INPUT/2"},
+      {"nested_jumps",
+       Filter({R().Jump("a"), R().Drop()},
+              {{"a", {R().Jump("b"), R().None()}}, {"b", {R().None()}}}),
+       web, "drop INPUT/2 | INPUT/1 a/1 b/1 b/end a/2 a/end INPUT/2"},
+      {"same_chain_twice",
+       Filter({R().Jump("a"), R().Jump("a"), R().Drop()}, {{"a", {}}}), web,
+       "drop INPUT/3 | INPUT/1 a/end INPUT/2 a/end INPUT/3"},
+      {"v6_address",
+       Filter({R().Src({0x20, 1, 0xd, 0xb9}, 4).Drop(),
+               R().Src({0x20, 1, 0xd, 0xb8}, 4).Drop()}),
+       v6, "drop INPUT/2 | INPUT/2"},
+      {"v6_protocol",
+       Filter({R().Proto(kUdp).Drop(),
+               R().Proto(kUdp).Not(kInvertProtocol).In("eth0").Drop()}),
+       v6, "drop INPUT/2 | INPUT/2"},
+      {"v6_port", Filter({R().Proto(kTcp).Match(TcpPort(80)).Drop()}), v6,
+       "drop INPUT/1 | INPUT/1"},
+      {"v6_broken_header_chain",
+       Filter({R().None(), R().Proto(kTcp).Accept(), R().Accept()}),
+       Placed(PlacedV6{.broken = true}), "drop INPUT/2 | INPUT/1"},
+      {"v6_broken_header_chain_unasked", Filter({R().Accept()}),
+       Placed(PlacedV6{.broken = true}), "accept INPUT/1 | INPUT/1"},
+  };
+}
+
+class LegacyEvaluate : public ::testing::TestWithParam<Case> {};
+
+TEST_P(LegacyEvaluate, SaysWhatIptDoTableSays) {
+  EXPECT_EQ(Judge(GetParam().table, GetParam().packet), GetParam().want);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, LegacyEvaluate, ::testing::ValuesIn(Cases()),
+                         [](const auto& test_case) {
+                           return std::string(test_case.param.name);
+                         });
+
+TEST(LegacyTable, JumpsMayNestAsDeepAsThereAreChains) {
+  constexpr int kDepth = 200;
+  std::vector<std::pair<std::string, std::vector<Rule>>> users;
+  for (int i = 0; i < kDepth; ++i) {
+    const std::string next = std::to_string(10000 + i + 1);
+    users.emplace_back(std::to_string(10000 + i),
+                       i + 1 < kDepth
+                           ? std::vector<Rule>{R().Jump(next), R().None()}
+                           : std::vector<Rule>{R().None()});
+  }
+  const Table table = Filter({R().Jump("10000"), R().Drop()}, users);
+  const std::string said = Judge(table, Placed(PlacedV4{}));
+  EXPECT_EQ(said.substr(0, 12), "drop INPUT/2");
+  EXPECT_NE(said.find("10000/end INPUT/2"), std::string::npos);
+}
+
+TEST(LegacyTable, CountsWhatMatchesBeforeTheTargetRuns) {
+  const Table table =
+      Filter({R().Src({10}, 1).Drop(), R().Jump("u")}, {{"u", {R().Return()}}});
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  ASSERT_TRUE(legacy.Replace(Bytes(legacy, table)));
+  PacketState packet = Placed(PlacedV4{});
+  for (int i = 0; i < 3; ++i) legacy.Evaluate(Hook::kInput, false, &packet);
+  const Counters three{3, 3 * 40};
+  // INPUT/1, INPUT/2, policy; FORWARD, OUTPUT; head, u/1, end; table end.
+  const std::vector<Counters> want = {{}, three, three, {}, {},
+                                      {}, three, {},    {}};
+  EXPECT_EQ(legacy.context().counters, want);
+  // A replacement hands the old counters over and starts at zero.
+  const auto old = legacy.Replace(Bytes(legacy, table));
+  ASSERT_TRUE(old);
+  EXPECT_EQ(*old, want);
+  EXPECT_EQ(legacy.context().counters, std::vector<Counters>(9));
+}
+
+TEST(LegacyTable, MatchStateIsPerRuleAndStartsFresh) {
+  const Table table = Filter(
+      {R().Match(LimitBurst(2)).Drop(), R().Match(LimitBurst(1)).Queue()});
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  for (int generation = 0; generation < 2; ++generation) {
+    ASSERT_TRUE(legacy.Replace(Bytes(legacy, table)));
+    PacketState packet = Placed(PlacedV4{});
+    std::string said;
+    for (int i = 0; i < 4; ++i) {
+      said +=
+          VerdictText(legacy.Evaluate(Hook::kInput, false, &packet).kind)[0];
+    }
+    EXPECT_EQ(said, "ddqa") << "generation " << generation;
+  }
+}
+
+TEST(LegacyTable, GivesTheBytesBackItTook) {
+  const Table table =
+      Filter({R().Proto(kTcp).Match(TcpPort(22)).Match(LimitBurst(3)).Accept(),
+              R().Do(SetMark(9)), R().Goto("u"), R().Jump("u")},
+             {{"u", {R().Queue()}}}, Policy::kDrop);
+  for (Family family : {Family::kIpv4, Family::kIpv6}) {
+    LegacyTable legacy(family, TableKind::kFilter);
+    const std::vector<uint8_t> sent = Bytes(legacy, table);
+    ASSERT_TRUE(legacy.Replace(sent));
+    const LegacyInfo info = legacy.Info();
+    const auto got = legacy.GetEntries(info.size);
+    ASSERT_TRUE(got);
+    const auto raised =
+        RaiseXtTable(family, TableKind::kFilter, *got, info.hook_entry,
+                     info.underflow, info.valid_hooks, {});
+    ASSERT_TRUE(raised) << raised.error().ToString();
+    const LegacyTable fresh(family, TableKind::kFilter);
+    EXPECT_EQ(Bytes(fresh, *raised), Bytes(fresh, table));
+    EXPECT_FALSE(legacy.GetEntries(info.size - 8));
+    EXPECT_EQ(legacy.GetEntries(info.size - 8).error().errno_value, EAGAIN);
+  }
+}
+
+TEST(LegacyTable, AddCountersAddsAndChecks) {
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  ASSERT_TRUE(legacy.Replace(Bytes(legacy, Filter({R().Accept()}))));
+  xt_counters_info head{};
+  std::strcpy(head.name, "filter");
+  head.num_counters = 5;
+  std::vector<uint8_t> bytes(sizeof(head) + 5 * sizeof(xt_counters));
+  std::memcpy(bytes.data(), &head, sizeof(head));
+  const xt_counters one{3, 300};
+  std::memcpy(bytes.data() + sizeof(head), &one, sizeof(one));
+  ASSERT_TRUE(legacy.AddCounters(bytes));
+  ASSERT_TRUE(legacy.AddCounters(bytes));
+  EXPECT_EQ(legacy.context().counters[0], (Counters{6, 600}));
+
+  const auto errno_of = [&](const std::vector<uint8_t>& b) {
+    const Status s = legacy.AddCounters(b);
+    return s ? 0 : s.error().errno_value;
+  };
+  EXPECT_EQ(errno_of({bytes.begin(), bytes.begin() + sizeof(head)}), EINVAL);
+  EXPECT_EQ(errno_of({bytes.begin(), bytes.end() - 1}), EINVAL);
+  bytes[0] = 'x';
+  EXPECT_EQ(errno_of(bytes), ENOENT);
+  bytes[0] = 'f';
+  bytes[32] = 4;
+  bytes.resize(sizeof(head) + 4 * sizeof(xt_counters));
+  EXPECT_EQ(errno_of(bytes), EINVAL);
+}
+
+struct BadCase {
+  const char* name;
+  /// Changes good bytes of the sample table; `entry` gives an entry's place.
+  std::function<void(std::vector<uint8_t>*,
+                     const std::function<size_t(size_t)>& entry)>
+      change;
+  int want_errno;
+};
+
+void PrintTo(const BadCase& c, std::ostream* os) { *os << c.name; }
+
+template <typename T>
+void Put(std::vector<uint8_t>* bytes, size_t at, T value) {
+  std::memcpy(bytes->data() + at, &value, sizeof(value));
+}
+
+/// Entries: 0 tcp match + ACCEPT, 1 jump "u", 2 INPUT's policy, 3 FORWARD,
+/// 4 OUTPUT, 5 head of u, 6 u/1 (MARK), 7 u's end, 8 the table's end.
+Table BadSample() {
+  return Filter({R().Proto(kTcp).Match(TcpPort(22)).Accept(), R().Jump("u")},
+                {{"u", {R().Do(SetMark(1))}}});
+}
+
+std::vector<BadCase> BadCases() {
+  using B = std::vector<uint8_t>*;
+  using E = const std::function<size_t(size_t)>&;
+  constexpr size_t kNumEntries = 36, kSize = 40, kHook = 44, kUnderflow = 64,
+                   kNumCounters = 84;
+  return {
+      {"too_short", [](B b, E) { b->resize(95); }, EINVAL},
+      {"num_counters_zero", [](B b, E) { Put(b, kNumCounters, uint32_t{0}); },
+       EINVAL},
+      {"num_counters_huge", [](B b, E) { Put(b, kNumCounters, 0x7fffffffu); },
+       ENOMEM},
+      {"num_counters_stale", [](B b, E) { Put(b, kNumCounters, uint32_t{5}); },
+       EAGAIN},
+      {"size_over_bytes",
+       [](B b, E) { Put(b, kSize, static_cast<uint32_t>(b->size())); }, EINVAL},
+      {"size_cuts_the_last_entry",
+       [](B b, E) { Put(b, kSize, static_cast<uint32_t>(b->size() - 104)); },
+       EINVAL},
+      {"num_entries_one_more",
+       [](B b, E) { Put(b, kNumEntries, uint32_t{10}); }, EINVAL},
+      {"num_entries_one_less", [](B b, E) { Put(b, kNumEntries, uint32_t{8}); },
+       EINVAL},
+      {"hook_entry_at_no_entry", [](B b, E) { Put(b, kHook + 4, uint32_t{8}); },
+       EINVAL},
+      {"hook_entries_not_ascending",
+       [](B b, E e) { Put(b, kHook + 8, static_cast<uint32_t>(e(0) - 96)); },
+       EINVAL},
+      {"underflow_is_conditional",
+       [](B b, E) { Put(b, kUnderflow + 4, uint32_t{0}); }, EINVAL},
+      {"underflow_returns",
+       [](B b, E e) { Put(b, e(2) + 112 + 32, int32_t{-5}); }, EINVAL},
+      {"verdict_unknown",
+       [](B b, E e) { Put(b, e(3) + 112 + 32, int32_t{-3}); }, EINVAL},
+      {"verdict_zero", [](B b, E e) { Put(b, e(1) + 112 + 32, int32_t{0}); },
+       EINVAL},
+      {"unknown_flag", [](B b, E e) { Put(b, e(0) + 82, uint8_t{4}); }, EINVAL},
+      {"unknown_invert_flag",
+       [](B b, E e) { Put(b, e(0) + 83, uint8_t{0x80}); }, EINVAL},
+      {"next_offset_zero", [](B b, E e) { Put(b, e(0) + 90, uint16_t{0}); },
+       EINVAL},
+      {"target_offset_in_header",
+       [](B b, E e) { Put(b, e(1) + 88, uint16_t{104}); }, EINVAL},
+      {"match_size_zero", [](B b, E e) { Put(b, e(0) + 112, uint16_t{0}); },
+       EINVAL},
+      {"target_size_over_entry",
+       [](B b, E e) { Put(b, e(6) + 112, uint16_t{64}); }, EINVAL},
+      {"jump_to_no_entry",
+       [](B b, E e) {
+         Put(b, e(1) + 112 + 32, static_cast<int32_t>(e(6) - 96 + 8));
+       },
+       ELOOP},
+      {"jump_past_the_table",
+       [](B b, E e) { Put(b, e(1) + 112 + 32, int32_t{0x7ffffff0}); }, ELOOP},
+      {"loop",
+       [](B b, E e) {
+         // u/1 becomes a jump to itself.
+         const auto at = e(6) + 112;
+         std::memset(b->data() + at + 2, 0, 38);
+         Put(b, at + 32, static_cast<int32_t>(e(6) - 96));
+       },
+       ELOOP},
+      {"unknown_match",
+       [](B b, E e) { std::memcpy(b->data() + e(0) + 114, "xyz", 3); }, ENOENT},
+      {"unknown_revision",
+       [](B b, E e) { Put(b, e(0) + 112 + 31, uint8_t{9}); }, EPROTOTYPE},
+      {"unknown_target",
+       [](B b, E e) { std::memcpy(b->data() + e(6) + 114, "NOPE", 4); },
+       ENOENT},
+      {"name_without_end",
+       [](B b, E e) { std::memset(b->data() + e(6) + 114, 'x', 29); }, EINVAL},
+      {"payload_of_wrong_size",
+       [](B b, E e) { std::memcpy(b->data() + e(0) + 114, "limit\0", 6); },
+       EINVAL},
+      {"match_without_its_protocol",
+       [](B b, E e) { Put(b, e(0) + 80, uint16_t{17}); }, EINVAL},
+      {"check_refuses",
+       [](B b, E e) { Put(b, e(0) + 112 + 32 + 11, uint8_t{0xff}); }, EINVAL},
+      {"other_table", [](B b, E) { std::memcpy(b->data(), "fulter", 6); },
+       ENOENT},
+  };
+}
+
+class LegacyBadBytes : public ::testing::TestWithParam<BadCase> {};
+
+TEST_P(LegacyBadBytes, AreRefusedAndChangeNothing) {
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  ASSERT_TRUE(legacy.Replace(
+      Bytes(legacy, Filter({R().Drop(), R().Accept(), R().None()}))));
+  const auto before = legacy.GetEntries(legacy.Info().size);
+  ASSERT_TRUE(before);
+  const Table table = BadSample();
+  const auto image = LowerXtTable(Family::kIpv4, table);
+  ASSERT_TRUE(image);
+  std::vector<uint8_t> bytes = Bytes(legacy, table);
+  GetParam().change(&bytes, [&](size_t i) {
+    return sizeof(ipt_replace) + image->entries[i].offset;
+  });
+  const auto done = legacy.Replace(bytes);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().errno_value, GetParam().want_errno)
+      << done.error().ToString();
+  EXPECT_EQ(*legacy.GetEntries(legacy.Info().size), *before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, LegacyBadBytes, ::testing::ValuesIn(BadCases()),
+                         [](const auto& test_case) {
+                           return std::string(test_case.param.name);
+                         });
+
+TEST(LegacyTable, EveryTruncationIsRefused) {
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  const std::vector<uint8_t> bytes = Bytes(legacy, BadSample());
+  for (size_t cut = 0; cut < bytes.size(); ++cut) {
+    EXPECT_FALSE(legacy.Replace(std::span(bytes).first(cut))) << cut;
+  }
+  EXPECT_TRUE(legacy.Replace(bytes));
+}
+
+TEST(LegacyTable, LoopNoHookReachesIsAccepted) {
+  // The kernel walks from hooks only.
+  const Table table =
+      Filter({}, {{"a", {R().Jump("b")}}, {"b", {R().Jump("a")}}});
+  LegacyTable legacy(Family::kIpv4, TableKind::kFilter);
+  EXPECT_TRUE(legacy.Replace(Bytes(legacy, table)));
+  Table reached = table;
+  reached.chain("FORWARD")->rules = {R().Jump("b")};
+  const auto done = legacy.Replace(Bytes(legacy, reached));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().errno_value, ELOOP);
+}
+
+}  // namespace
+}  // namespace nfarena
