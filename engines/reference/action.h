@@ -1,0 +1,27 @@
+// What a target does to a packet, from its meaning.
+#pragma once
+
+#include <cstdint>
+
+#include "compat/meaning/target.h"
+#include "engines/core/packet_state.h"
+
+namespace nfarena::reference {
+
+enum class EffectKind : uint8_t {
+  kContinue,  // the next rule is asked
+  kAccept,
+  kDrop,
+  kQueue,
+};
+
+struct Effect {
+  EffectKind kind = EffectKind::kContinue;
+  uint16_t queue = 0;
+};
+
+/// Does what `action` says: changes the packet, its connection, its outcome's
+/// logs, or sends an answer.
+Effect Perform(const Action& action, PacketState* packet);
+
+}  // namespace nfarena::reference
