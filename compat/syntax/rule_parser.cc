@@ -545,18 +545,15 @@ void RuleParser::HandleBase(char option, char* argument, int index,
     case 'i':
       SetOption(kOptIn, 'i', kInvertIn, index);
       ParseInterface(
-          argument, &selector.in,
-          ipv4_ ? entry4().iniface : entry6().iniface,
-          ipv4_ ? entry4().iniface_mask : entry6().iniface_mask,
-          value_word);
+          argument, &selector.in, ipv4_ ? entry4().iniface : entry6().iniface,
+          ipv4_ ? entry4().iniface_mask : entry6().iniface_mask, value_word);
       break;
     case 'o':
       SetOption(kOptOut, 'o', kInvertOut, index);
-      ParseInterface(
-          argument, &selector.out,
-          ipv4_ ? entry4().outiface : entry6().outiface,
-          ipv4_ ? entry4().outiface_mask : entry6().outiface_mask,
-          value_word);
+      ParseInterface(argument, &selector.out,
+                     ipv4_ ? entry4().outiface : entry6().outiface,
+                     ipv4_ ? entry4().outiface_mask : entry6().outiface_mask,
+                     value_word);
       break;
     case 'f':
       if (!ipv4_) {

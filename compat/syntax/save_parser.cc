@@ -7,8 +7,10 @@
 #include <memory>
 #include <unordered_map>
 
+#include "compat/model/huge_pages.h"
 #include "compat/syntax/chain_graph.h"
 #include "compat/syntax/extension_library.h"
+#include "compat/syntax/heap_growth.h"
 #include "compat/syntax/rule_parser.h"
 #include "compat/syntax/tokenizer.h"
 
@@ -16,6 +18,14 @@ namespace nfarena {
 
 namespace {
 
+// From this size on a text is worth preparing the heap for.  Rules, matches and
+// payloads take up to eight times the bytes that they were written with.
+constexpr size_t kBigText = size_t{1} << 20;
+constexpr size_t kHeapPerTextByte = 8;
+// Chains shorter than this grow as std::vector does.
+constexpr size_t kReserveAheadFrom = 64;
+// "[packets:bytes]" is not longer: two numbers of 64 bits.
+constexpr size_t kCountersSize = 48;
 constexpr size_t kMaxChainNameSize = XT_EXTENSION_MAXNAMELEN - 1;
 
 struct NameHash {
@@ -144,6 +154,7 @@ class SaveReader {
   Status DeclareChain(std::string_view name, uint32_t column);
   Status ReadCommand(std::string_view line);
   Status Run(ParsedCommand& command, Rule& rule);
+  void ReserveAhead(Chain* chain);
   Status AppendRules(const ParsedCommand& command, Rule& rule);
   Status Apply(Change change, const ParsedCommand& command);
   Status CheckRule(const ParsedCommand& command, Rule& rule);
@@ -165,6 +176,7 @@ class SaveReader {
   std::vector<Warning>* warnings_;
   Ruleset ruleset_;
   uint32_t line_number_ = 0;
+  std::string_view rest_;  // the lines after this one
   std::unique_ptr<TableReader> table_;
   std::unique_ptr<RuleParser> parser_;
   ParsedCommand command_;
@@ -172,14 +184,18 @@ class SaveReader {
 
 Result<Ruleset> SaveReader::Read(std::string_view text) {
   RETURN_IF_ERROR(session_.status());
+  if (text.size() >= kBigText) {
+    GrowHeapOnHugePages(text.size() * kHeapPerTextByte);
+  }
   while (!text.empty()) {
     ++line_number_;
     const size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    rest_ = text;
     if (auto status = ReadLine(line, end != std::string_view::npos); !status) {
       return tl::unexpected<Error>(At(std::move(status).error()));
     }
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
   if (table_ != nullptr) {
     ++line_number_;
@@ -457,8 +473,36 @@ Status SaveReader::Apply(Change change, const ParsedCommand& command) {
   return {};
 }
 
+// Makes room for the rules of the run of "-A CHAIN" lines that begins here, as
+// a save file has them: growing step by step would move every rule, and touch
+// fresh memory, several times.
+void SaveReader::ReserveAhead(Chain* chain) {
+  if (chain->rules.size() < kReserveAheadFrom) return;
+  const std::string prefix = fmt::format("-A {} ", chain->name);
+  size_t lines = 1;
+  std::string_view rest = rest_;
+  while (!rest.empty()) {
+    std::string_view line = rest;
+    if (line[0] == '[') {
+      const size_t end =
+          std::min(line.substr(0, kCountersSize).find(']'), kCountersSize);
+      line.remove_prefix(std::min(end + 2, line.size()));
+    }
+    if (!line.starts_with(prefix)) break;
+    ++lines;
+    const size_t end = rest.find('\n');
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  const size_t wanted = chain->rules.size() + lines;
+  // At least as std::vector grows, or a mixed order of chains would be slow.
+  ReserveOnHugePages(&chain->rules, std::max(wanted, chain->rules.size() * 2));
+}
+
 Status SaveReader::AppendRules(const ParsedCommand& command, Rule& rule) {
   Chain* chain = table_->Find(command.chain);
+  if (chain != nullptr && chain->rules.size() == chain->rules.capacity()) {
+    ReserveAhead(chain);
+  }
   if (chain == nullptr) {
     return Fail(ErrorCode::kConflict,
                 fmt::format("no chain '{}' in table {}", command.chain,

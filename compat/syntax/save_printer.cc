@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "compat/syntax/extension_library.h"
+#include "compat/syntax/heap_growth.h"
 
 namespace nfarena {
 
@@ -21,6 +22,8 @@ namespace {
 // Strings in a payload from elsewhere may lack their NUL; save callbacks then
 // read on into this many zero bytes.
 constexpr size_t kPayloadMargin = 1024;
+
+constexpr size_t kTextPerRule = 112;
 
 // What the save callbacks see of the rule.
 union EntryHead {
@@ -56,6 +59,11 @@ class Printer {
   Printer(Family family, const PrintOptions& options)
       : session_(family), family_(family), options_(options) {}
 
+  /// Makes room for about this many rules.
+  void Expect(size_t rules) {
+    GrowHeapOnHugePages(rules * kTextPerRule);
+    out_.reserve(rules * kTextPerRule);
+  }
   void Table(const nfarena::Table& table);
   void Rule(std::string_view chain, const nfarena::Rule& rule);
   std::string Take() { return std::move(out_); }
@@ -361,6 +369,7 @@ void Printer::Target(const nfarena::Target& target) {
 
 std::string PrintSave(const Ruleset& ruleset, const PrintOptions& options) {
   Printer printer(ruleset.family, options);
+  printer.Expect(ruleset.rules_count());
   for (const Table& table : ruleset.tables) printer.Table(table);
   return printer.Take();
 }
