@@ -91,8 +91,8 @@ uint16_t ChecksumReplace2(uint16_t check, uint16_t from, uint16_t to) {
     const auto sum = static_cast<uint16_t>(a + b);
     return static_cast<uint16_t>(sum + (sum < b ? 1 : 0));
   };
-  const uint16_t without = add16(static_cast<uint16_t>(~check),
-                                 static_cast<uint16_t>(~from));
+  const uint16_t without =
+      add16(static_cast<uint16_t>(~check), static_cast<uint16_t>(~from));
   return static_cast<uint16_t>(~add16(without, to));
 }
 
@@ -109,16 +109,16 @@ uint16_t ChecksumReplace16(uint16_t check, const Address& from,
     diff[i + 4] = LoadRaw32(&to[i * 4]);
   }
   const auto* bytes = reinterpret_cast<const uint8_t*>(diff.data());
-  const uint32_t delta = ChecksumPartial({bytes, sizeof(diff)},
-                                         ~static_cast<uint32_t>(check));
+  const uint32_t delta =
+      ChecksumPartial({bytes, sizeof(diff)}, ~static_cast<uint32_t>(check));
   return ChecksumFold(delta);
 }
 
 void FixIpv4Checksum(std::span<uint8_t> packet) {
   const size_t length = static_cast<size_t>(packet[0] & 0xf) * 4;
   StoreRaw16(&packet[10], 0);
-  StoreRaw16(&packet[10], ChecksumFold(ChecksumPartial(
-                              packet.subspan(0, length))));
+  StoreRaw16(&packet[10],
+             ChecksumFold(ChecksumPartial(packet.subspan(0, length))));
 }
 
 void FixTransportChecksum(Family family, std::span<uint8_t> packet,

@@ -45,9 +45,9 @@ struct Footprint {
 };
 
 struct ClassifyOptions {
-  bool trace = false;         // fill Outcome::trace
-  bool decided_by = true;     // kernel engines: costs a trace
-  bool full_path = true;      // all hooks; false: only `table` at `hook`
+  bool trace = false;      // fill Outcome::trace
+  bool decided_by = true;  // kernel engines: costs a trace
+  bool full_path = true;   // all hooks; false: only `table` at `hook`
   TableKind table = TableKind::kFilter;  // full_path == false
   Hook hook = Hook::kInput;              // full_path == false
 };
@@ -102,7 +102,8 @@ enum class EngineKind : uint8_t { kTwin, kKernel };
 /// What a person should know of one rule on one engine, although it loads.
 struct RuleNote {
   RuleRef rule;
-  std::string reason;  // "match recent is carried by nft_compat: no native form"
+  std::string
+      reason;  // "match recent is carried by nft_compat: no native form"
 };
 
 class Engine {

@@ -139,8 +139,8 @@ std::string DescribeDifference(const Ruleset& ruleset, const Outcome& a,
         VerdictKindName(b.verdict));
   } else {
     // These mean something only for some verdicts; the rest is left over.
-    const bool leaves = a.verdict == VerdictKind::kAccept ||
-                        a.verdict == VerdictKind::kQueue;
+    const bool leaves =
+        a.verdict == VerdictKind::kAccept || a.verdict == VerdictKind::kQueue;
     if (a.verdict == VerdictKind::kQueue && a.queue != b.queue) {
       Add(&text, "queue", std::to_string(a.queue), std::to_string(b.queue));
     }

@@ -10,11 +10,11 @@
 namespace nfarena {
 
 enum class VerdictKind : uint8_t {
-  kAccept,   // delivered or sent
-  kDrop,     // dropped by a rule, a policy or a REJECT
-  kQueue,    // handed to user space (NFQUEUE, QUEUE)
-  kStolen,   // consumed by a target (SYNPROXY, TEE's original goes on)
-  kUnrouted, // dropped by the stack itself, between the hooks
+  kAccept,    // delivered or sent
+  kDrop,      // dropped by a rule, a policy or a REJECT
+  kQueue,     // handed to user space (NFQUEUE, QUEUE)
+  kStolen,    // consumed by a target (SYNPROXY, TEE's original goes on)
+  kUnrouted,  // dropped by the stack itself, between the hooks
 };
 
 /// "accept", "drop", "queue", "stolen", "unrouted".
@@ -22,8 +22,8 @@ const char* VerdictKindName(VerdictKind kind);
 
 /// A packet that leaves as a consequence: REJECT's answer, a TEE copy.
 struct Emission {
-  std::string out;              // device; "lo" or "" = this host
-  std::vector<uint8_t> bytes;   // from the IP header
+  std::string out;             // device; "lo" or "" = this host
+  std::vector<uint8_t> bytes;  // from the IP header
   uint32_t mark = 0;
   bool operator==(const Emission&) const = default;
 };
@@ -31,20 +31,20 @@ struct Emission {
 /// One LOG or NFLOG record.
 struct LogRecord {
   std::string prefix;
-  uint16_t group = 0;    // NFLOG
+  uint16_t group = 0;  // NFLOG
   bool nflog = false;
-  uint8_t level = 0;     // LOG
+  uint8_t level = 0;  // LOG
   bool operator==(const LogRecord&) const = default;
 };
 
 struct Outcome {
   VerdictKind verdict = VerdictKind::kAccept;
-  uint16_t queue = 0;           // kQueue: the queue number
-  RuleRef decided_by;           // last rule, policy or end that gave a verdict
-  std::string out;              // kAccept: device it left by; "" = this host
-  std::vector<uint8_t> bytes;   // kAccept, kQueue: the packet at its end
-  uint32_t mark = 0;            // kAccept, kQueue: fwmark at its end
-  uint32_t priority = 0;        // kAccept: skb->priority (CLASSIFY)
+  uint16_t queue = 0;          // kQueue: the queue number
+  RuleRef decided_by;          // last rule, policy or end that gave a verdict
+  std::string out;             // kAccept: device it left by; "" = this host
+  std::vector<uint8_t> bytes;  // kAccept, kQueue: the packet at its end
+  uint32_t mark = 0;           // kAccept, kQueue: fwmark at its end
+  uint32_t priority = 0;       // kAccept: skb->priority (CLASSIFY)
   std::vector<Emission> emissions;
   std::vector<LogRecord> logs;
   /// Every rule that matched, in order; only when asked for.

@@ -26,13 +26,13 @@ struct Packet {
   std::string out;
   /// Link-layer addresses of an arriving packet, if the device has any.
   std::optional<std::array<uint8_t, 6>> mac_src, mac_dst;
-  uint32_t mark = 0;                   // fwmark it arrives with
-  std::optional<uint32_t> uid, gid;    // owner of the sending socket
+  uint32_t mark = 0;                 // fwmark it arrives with
+  std::optional<uint32_t> uid, gid;  // owner of the sending socket
   /// Virtual time of arrival in milliseconds; twins only.  The kernel's clock
   /// cannot be set, so sequences whose outcome depends on it are reported as
   /// indeterminate (Outcome::indeterminate).
   uint64_t time_ms = 0;
-  uint32_t line = 0;                   // line of the packets file, 0 unknown
+  uint32_t line = 0;  // line of the packets file, 0 unknown
 };
 
 }  // namespace nfarena

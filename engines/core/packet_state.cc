@@ -144,8 +144,7 @@ std::string_view DeviceName(const std::array<char, 16>& device) {
 void SetDeviceName(std::string_view name, std::array<char, 16>* device) {
   device->fill('\0');
   // IFNAMSIZ counts the NUL.
-  std::copy_n(name.begin(), std::min<size_t>(name.size(), 15),
-              device->begin());
+  std::copy_n(name.begin(), std::min<size_t>(name.size(), 15), device->begin());
 }
 
 void PacketState::MarkIndeterminate(std::string_view construct) {

@@ -37,26 +37,26 @@ enum class CtInfo : uint8_t {
 /// Where the headers are.  Recomputed by ParseHeaders after a rewrite that
 /// moves them.
 struct Headers {
-  bool ok = false;                // network header complete and sane
+  bool ok = false;  // network header complete and sane
   /// IPv6: the chain of extension headers could be followed.  False = what
   /// ipv6_find_hdr() answers with an error; a rule with a protocol then drops
   /// the packet (ip6_packet_match: hotdrop).  IPv4: as `ok`.
   bool transport_ok = false;
-  uint8_t protocol = 0;           // upper layer, extension headers skipped
-                                  // (ipv6_find_hdr with AH skipped)
-  uint16_t transport = 0;         // byte offset of the upper-layer header; of
-                                  // an IPv6 non-first fragment: of its data
-  uint16_t fragment_offset = 0;   // in 8-byte units; 0 = first or whole
-  bool fragment = false;          // offset != 0 or more fragments
-  uint16_t total_length = 0;      // from the IP header
+  uint8_t protocol = 0;          // upper layer, extension headers skipped
+                                 // (ipv6_find_hdr with AH skipped)
+  uint16_t transport = 0;        // byte offset of the upper-layer header; of
+                                 // an IPv6 non-first fragment: of its data
+  uint16_t fragment_offset = 0;  // in 8-byte units; 0 = first or whole
+  bool fragment = false;         // offset != 0 or more fragments
+  uint16_t total_length = 0;     // from the IP header
 };
 
 /// The upper-layer header of an IPv6 packet, as ipv6_find_hdr() finds it.
 struct UpperHeader {
-  int protocol = -1;              // -1: chain broken, kernel error < 0
+  int protocol = -1;  // -1: chain broken, kernel error < 0
   uint16_t offset = 0;
-  uint16_t fragment_offset = 0;   // in 8-byte units
-  bool fragment = false;          // a fragment header was met
+  uint16_t fragment_offset = 0;  // in 8-byte units
+  bool fragment = false;         // a fragment header was met
 };
 
 /// ipv6_find_hdr(skb, &offset, -1, &fragoff, flags) from the IPv6 header at
@@ -68,7 +68,7 @@ UpperHeader FindUpperHeader(std::span<const uint8_t> bytes, size_t network,
 struct ConntrackTemplate {
   bool set = false;
   uint16_t zone = 0;
-  bool zone_from_mark = false;    // --zone mark
+  bool zone_from_mark = false;  // --zone mark
   /// Directions the zone holds for: bit 0 original, bit 1 reply.
   uint8_t zone_directions = 3;
 };
@@ -97,17 +97,18 @@ struct PacketState {
   bool local_out = false;          // sent by a local socket
   bool answer = false;             // made by a REJECT
   uint32_t mark = 0;
-  uint32_t priority = 0;           // CLASSIFY
-  bool traced = false;             // TRACE was met
-  bool hotdrop = false;            // a match found the packet malformed
-  ConntrackTemplate ct_template;   // set by -j CT before tracking
+  uint32_t priority = 0;          // CLASSIFY
+  bool traced = false;            // TRACE was met
+  bool hotdrop = false;           // a match found the packet malformed
+  bool checksum_seen = false;     // conntrack has summed it on arrival
+  ConntrackTemplate ct_template;  // set by -j CT before tracking
   CtInfo ct_info = CtInfo::kInvalid;
   Connection* connection = nullptr;
   const Topology* topology = nullptr;
   Tracker* tracker = nullptr;
-  Path* path = nullptr;            // takes the answers of REJECT
+  Path* path = nullptr;  // takes the answers of REJECT
   uint64_t now_ms = 0;
-  Outcome* outcome = nullptr;      // logs, trace and indeterminate go here
+  Outcome* outcome = nullptr;  // logs, trace and indeterminate go here
 
   /// Says once that this outcome depends on chance or the clock.
   void MarkIndeterminate(std::string_view construct);

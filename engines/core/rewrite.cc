@@ -106,8 +106,8 @@ bool RewriteTos(PacketState* packet, uint8_t keep_mask, uint8_t value) {
   if (packet->family == Family::kIpv6) {
     const auto old = static_cast<uint8_t>(LoadBe16(bytes) >> 4);
     const auto tos = static_cast<uint8_t>((old & keep_mask) | value);
-    StoreBe16(bytes, static_cast<uint16_t>((LoadBe16(bytes) & 0xf00f) |
-                                           (tos << 4)));
+    StoreBe16(bytes,
+              static_cast<uint16_t>((LoadBe16(bytes) & 0xf00f) | (tos << 4)));
     return true;
   }
   // ipv4_change_dsfield() of include/net/dsfield.h, with its own carry rule.

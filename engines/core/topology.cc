@@ -30,8 +30,8 @@ Address Masked(const Address& address, uint8_t bits) {
   const size_t whole = bits / 8;
   std::copy_n(address.begin(), whole, result.begin());
   if (bits % 8 != 0) {
-    result[whole] = static_cast<uint8_t>(address[whole] &
-                                         (0xff << (8 - bits % 8)));
+    result[whole] =
+        static_cast<uint8_t>(address[whole] & (0xff << (8 - bits % 8)));
   }
   return result;
 }
@@ -259,6 +259,56 @@ std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
   return std::nullopt;
 }
 
+namespace {
+
+int CommonBits(const Address& a, const Address& b) {
+  int bits = 0;
+  while (bits < 128 &&
+         (((a[bits / 8] ^ b[bits / 8]) >> (7 - bits % 8)) & 1) == 0) {
+    ++bits;
+  }
+  return bits;
+}
+
+}  // namespace
+
+std::optional<Address> Topology::SourceFor(std::string_view device,
+                                           const Address& destination) const {
+  const auto found =
+      std::find_if(devices.begin(), devices.end(),
+                   [&](const Device& d) { return d.name == device; });
+  if (found == devices.end() || found->addresses.empty()) {
+    return PrimaryAddress(device);
+  }
+  const auto& addresses = found->addresses;
+  if (family == Family::kIpv4) {
+    for (const Prefix& own : addresses) {
+      if (Contains(own, destination)) return own.address;
+    }
+    return addresses.front().address;
+  }
+  // RFC 6724: the same address, the same scope, the longest common prefix.
+  const Prefix* best = &addresses.front();
+  const auto better = [&](const Prefix& a, const Prefix& b) {
+    if ((a.address == destination) != (b.address == destination)) {
+      return a.address == destination;
+    }
+    const bool local = IsV6LinkLocal(destination);
+    if (IsV6LinkLocal(a.address) != IsV6LinkLocal(b.address)) {
+      return IsV6LinkLocal(a.address) == local;
+    }
+    const int common_a =
+        std::min<int>(a.bits, CommonBits(a.address, destination));
+    const int common_b =
+        std::min<int>(b.bits, CommonBits(b.address, destination));
+    return common_a > common_b;
+  };
+  for (const Prefix& own : addresses) {
+    if (better(own, *best)) best = &own;
+  }
+  return best->address;
+}
+
 RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
                                   const Address& dst) const {
   if (index_ == nullptr) {
@@ -276,8 +326,7 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     if (IsV4Multicast(dst)) {
       // ip_route_input_rcu(), ip_mc_validate_source().
       if (IsV4Multicast(src) || IsV4LimitedBroadcast(src) ||
-          IsV4Loopback(src) ||
-          (IsV4ZeroNet(src) && !IsV4LocalMulticast(dst))) {
+          IsV4Loopback(src) || (IsV4ZeroNet(src) && !IsV4LocalMulticast(dst))) {
         return decision;
       }
     } else {
@@ -300,12 +349,12 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
   if (arriving && IsMulticast(family, dst)) {
     const bool joined =
         IsStandardGroup(family, dst) ||
-        std::any_of(index_->groups.begin(), index_->groups.end(),
-                    [&](const auto& group) {
-                      return std::get<1>(group) == dst &&
-                             (std::get<0>(group) == in ||
-                              std::get<0>(group) == "*");
-                    });
+        std::any_of(
+            index_->groups.begin(), index_->groups.end(),
+            [&](const auto& group) {
+              return std::get<1>(group) == dst &&
+                     (std::get<0>(group) == in || std::get<0>(group) == "*");
+            });
     if (!joined) return decision;
     decision = here;
     decision.multicast = true;
@@ -389,9 +438,8 @@ class TopologyBuilder {
                   {.line = line, .text = std::string(name)});
     }
     if (names_.emplace(name).second) {
-      topology_.devices.push_back({.name = std::string(name),
-                                   .addresses = {},
-                                   .link_layer = false});
+      topology_.devices.push_back(
+          {.name = std::string(name), .addresses = {}, .link_layer = false});
     }
     return {};
   }
@@ -446,9 +494,9 @@ class TopologyBuilder {
                         (!in.empty() && packet.out.empty());
       if (!here && !packet.out.empty()) ++leaving_[packet.out];
       const bool to_broadcast =
-          packet.mac_dst && *packet.mac_dst ==
-                                std::array<uint8_t, 6>{0xff, 0xff, 0xff,
-                                                       0xff, 0xff, 0xff};
+          packet.mac_dst &&
+          *packet.mac_dst ==
+              std::array<uint8_t, 6>{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
       if (IsMulticast(family_, dst)) {
         if (here && !in.empty()) groups_.emplace(in, dst);
         if (in.empty() && !here) {
@@ -458,8 +506,8 @@ class TopologyBuilder {
         if (here && !in.empty() && to_broadcast && family_ == Family::kIpv4) {
           broadcasts_.emplace(dst, in);
         } else if (!in.empty() || !packet.out.empty()) {
-          RETURN_IF_ERROR(AddWish(in, dst, {here, here ? "" : packet.out,
-                                            packet.line}));
+          RETURN_IF_ERROR(
+              AddWish(in, dst, {here, here ? "" : packet.out, packet.line}));
           if (!here) SoftRoute(dst, packet.out);
           if (here) AddOwner(dst, in);
         }
@@ -488,8 +536,8 @@ class TopologyBuilder {
       return Fail(
           ErrorCode::kConflict,
           fmt::format("IN={} DST={} goes to {} here and to {} in line {}", in,
-                      AddressText(family_, dst), where(wish),
-                      where(it->second), it->second.line),
+                      AddressText(family_, dst), where(wish), where(it->second),
+                      it->second.line),
           {.line = wish.line});
     }
     return {};
@@ -525,8 +573,8 @@ class TopologyBuilder {
     for (const Address& address : owner_order_) {
       if (foreign.contains(address)) continue;
       const std::string& name = owners_[address];
-      Device* device = name.empty() ? &topology_.devices.front()
-                                    : FindDevice(name);
+      Device* device =
+          name.empty() ? &topology_.devices.front() : FindDevice(name);
       if (device == nullptr) continue;
       device->addresses.push_back({address, HostBits(family_)});
       local_.insert(address);
@@ -580,8 +628,7 @@ class TopologyBuilder {
     const std::string name = device.ToString();
     if (name.empty() || name.back() == '+' || name == "lo") return;
     uint8_t bits = 0;
-    while (bits < host_bits &&
-           (mask[bits / 8] & (0x80 >> (bits % 8))) != 0) {
+    while (bits < host_bits && (mask[bits / 8] & (0x80 >> (bits % 8))) != 0) {
       ++bits;
     }
     // A network mask with holes is no route.

@@ -98,6 +98,11 @@ class Topology {
   /// The address of `device` that the stack picks as a source; nullopt when it
   /// has none.
   std::optional<Address> PrimaryAddress(std::string_view device) const;
+  /// The address of `device` for packets to `destination`: inet_select_addr()
+  /// (an address in the same network before the first), ipv6_dev_get_saddr()
+  /// (scope, then the longest common prefix).  MASQUERADE uses it.
+  std::optional<Address> SourceFor(std::string_view device,
+                                   const Address& destination) const;
 
   /// Makes the lookup quick; call it after changing the fields.  Without it
   /// (or after a change) lookups walk the lists.

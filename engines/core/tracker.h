@@ -46,7 +46,16 @@ struct TcpSide {
   uint32_t max_window = 0;  // largest window it advertised, scaled
   uint32_t max_ack = 0;
   uint8_t scale = 0;
-  uint8_t flags = 0;        // IP_CT_TCP_FLAG_*
+  uint8_t flags = 0;  // IP_CT_TCP_FLAG_*
+};
+
+/// What the SCTP tracker knows (struct ip_ct_sctp); vtags in host order.
+struct SctpFlow {
+  uint8_t state = 0;
+  uint8_t last_dir = 0;
+  bool heartbeat_failed = false;
+  bool init[2] = {};
+  uint32_t vtag[2] = {};
 };
 
 struct Connection {
@@ -75,15 +84,15 @@ struct Connection {
   uint32_t tcp_last_seq = 0, tcp_last_ack = 0, tcp_last_end = 0;
   uint16_t tcp_last_window = 0;
   uint64_t udp_stream_ms = 0;
-  bool masquerade = false;      // and the device it left by
+  SctpFlow sctp;
+  bool masquerade = false;  // and the device it left by
   std::array<char, 16> masquerade_out{};
 };
 
 /// 0 = original, 1 = reply (CTINFO2DIR).
 inline int DirectionOf(CtInfo info) {
-  return info == CtInfo::kEstablishedReply || info == CtInfo::kRelatedReply
-             ? 1
-             : 0;
+  return info == CtInfo::kEstablishedReply || info == CtInfo::kRelatedReply ? 1
+                                                                            : 0;
 }
 
 /// NF_NAT_RANGE_* of include/uapi/linux/netfilter/nf_nat.h.
@@ -137,12 +146,16 @@ class Tracker {
   /// nf_nat_packet(): rewrites the packet as its connection says at this hook.
   /// ICMP errors get their inner packet translated too.  False: drop.
   bool TranslatePacket(PacketState* packet, Hook hook);
-  /// Makes the answer of a REJECT belong to the connection of what it rejects
-  /// (nf_ct_attach / icmp error lookup).
+  /// Makes a TCP reset of REJECT belong to the connection of what it rejects,
+  /// in the other direction, and that connection a closed one (nf_ct_attach,
+  /// nf_ct_set_closing).
   void Attach(PacketState* answer, const PacketState& rejected);
   /// The packet leaves the path: a connection that was never confirmed and
   /// that no other packet holds is freed.  Called once per packet.
   void Release(PacketState* packet);
+  /// The outcome of this packet was left to chance: whatever follows of its
+  /// flow is marked indeterminate with the same words.
+  void Taint(const PacketState& packet, std::string_view because);
   void Clear();
   size_t connections_count() const;
 

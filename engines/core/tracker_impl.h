@@ -135,6 +135,8 @@ struct Tracker::Impl {
   /// nf_conntrack_tuple_taken(): somebody else receives `tuple`.
   bool Taken(const Tuple& tuple, const ConnectionNode& ignored,
              uint64_t now_ms);
+  /// Where connections with this source and protocol are in by_source.
+  size_t SourceBucket(const Tuple& tuple) const;
   void AddToSource(ConnectionNode* node);
   void RemoveFromSource(ConnectionNode* node);
 

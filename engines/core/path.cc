@@ -1,0 +1,537 @@
+#include "engines/core/path.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "engines/core/answers.h"
+#include "engines/core/bytes.h"
+#include "engines/core/checksum.h"
+#include "engines/core/rewrite.h"
+
+namespace nfarena {
+namespace {
+
+/// rt_tos2priority(): the priority a forwarded packet gets from its TOS.
+/// Source: net/ipv4/route.c ip_tos2prio[], include/uapi/linux/pkt_sched.h.
+uint32_t PriorityOfTos(uint8_t tos) {
+  constexpr uint32_t kBestEffort = 0, kFiller = 1, kBulk = 2,
+                     kInteractiveBulk = 4, kInteractive = 6;
+  static constexpr std::array<uint32_t, 8> kPriorities = {
+      kBestEffort,  kBestEffort,      kBulk,           kBulk, kInteractive,
+      kInteractive, kInteractiveBulk, kInteractiveBulk};
+  static_assert(kFiller == 1);
+  return kPriorities[(tos & 0x1e) >> 2];
+}
+
+}  // namespace
+
+struct Path::Impl {
+  const Topology* topology;
+  Tracker* tracker;
+  StageEvaluator* evaluator;
+  bool tracking = false;
+  bool nat = false;
+
+  /// What is left to do with a packet after a step.
+  enum class Step : uint8_t { kGoOn, kEnd };
+
+  PacketState main;
+  /// Answers that wait for the stage to return; buffers are kept.
+  std::vector<std::vector<uint8_t>> waiting;
+  size_t waiting_count = 0;
+  /// An answer may be rejected in its turn, an error about that may not.
+  static constexpr size_t kMaxDepth = 4;
+  std::array<PacketState, kMaxDepth> answers;
+  std::array<Packet, kMaxDepth> answer_origins;
+  size_t depth = 0;
+  std::vector<uint8_t> scratch;
+  VerdictKind ending = VerdictKind::kAccept;
+
+  void Reset(const Packet& packet, Outcome* outcome, PacketState* state);
+  void Walk(PacketState* state);
+  void WalkArriving(PacketState* state);
+  void WalkOutgoing(PacketState* state);
+  void WalkAnswer(const PacketState& rejected,
+                  const std::vector<uint8_t>& bytes);
+  void SendWaiting(const PacketState& rejected);
+
+  Step Evaluate(TableKind table, Hook hook, PacketState* state);
+  Step Nat(Hook hook, PacketState* state);
+  Step Confirm(PacketState* state);
+  Step TrackIfOn(PacketState* state);
+  Step Accept(PacketState* state) const;
+  Step Receive(PacketState* state);
+  Step ForwardChecks(PacketState* state);
+  Step Deliver(PacketState* state);
+  Step Forward(std::string_view out, PacketState* state);
+  Step Postrouting(std::string_view out, PacketState* state);
+  void Loop(PacketState* state);
+  Step End(VerdictKind kind, PacketState* state);
+  void Answer(uint8_t type, uint8_t code, PacketState* state);
+};
+
+Path::Path(const Topology* topology, Tracker* tracker,
+           StageEvaluator* evaluator)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->topology = topology;
+  impl_->tracker = tracker;
+  impl_->evaluator = evaluator;
+}
+
+Path::~Path() = default;
+
+void Path::SetTracking(bool tracking) { impl_->tracking = tracking; }
+bool Path::tracking() const { return impl_->tracking; }
+void Path::SetNat(bool nat) { impl_->nat = nat; }
+
+void Path::Impl::Reset(const Packet& packet, Outcome* outcome,
+                       PacketState* state) {
+  state->family = packet.family;
+  state->bytes.assign(packet.bytes.begin(), packet.bytes.end());
+  state->in.fill('\0');
+  state->out.fill('\0');
+  state->hook = Hook::kPrerouting;
+  state->route = RouteKind::kNone;
+  state->origin = &packet;
+  state->local_out = packet.in.empty() || packet.in == "lo";
+  state->answer = false;
+  state->mark = packet.mark;
+  state->priority = 0;
+  state->traced = false;
+  state->hotdrop = false;
+  state->checksum_seen = false;
+  state->ct_template = {};
+  state->ct_info = CtInfo::kInvalid;
+  state->connection = nullptr;
+  state->topology = topology;
+  state->tracker = tracker;
+  state->now_ms = packet.time_ms;
+  state->outcome = outcome;
+  ParseHeaders(state);
+}
+
+void Path::Place(const Packet& packet, Stage stage, PacketState* state) const {
+  impl_->Reset(packet, nullptr, state);
+  state->path = const_cast<Path*>(this);
+  state->hook = stage.hook;
+  switch (stage.hook) {
+    case Hook::kPrerouting:
+      SetDeviceName(packet.in, &state->in);
+      break;
+    case Hook::kInput:
+      SetDeviceName(packet.in, &state->in);
+      state->route = RouteKind::kLocal;
+      break;
+    case Hook::kForward:
+      SetDeviceName(packet.in, &state->in);
+      SetDeviceName(packet.out, &state->out);
+      state->route = RouteKind::kForward;
+      break;
+    case Hook::kOutput:
+    case Hook::kPostrouting:
+      SetDeviceName(packet.out, &state->out);
+      state->route = RouteKind::kOutput;
+      break;
+  }
+}
+
+void Path::AddAnswer(const PacketState& rejected,
+                     std::span<const uint8_t> bytes) {
+  // Only one packet is between a stage's begin and end at a time.
+  (void)rejected;
+  if (impl_->waiting_count == impl_->waiting.size()) {
+    impl_->waiting.emplace_back();
+  }
+  impl_->waiting[impl_->waiting_count++].assign(bytes.begin(), bytes.end());
+}
+
+void Path::Run(const Packet& packet, const ClassifyOptions& options,
+               Outcome* outcome) {
+  Impl& impl = *impl_;
+  outcome->Clear();
+  PacketState* state = &impl.main;
+  impl.waiting_count = 0;
+  impl.depth = 0;
+  impl.ending = VerdictKind::kAccept;
+  if (!options.full_path) {
+    Place(packet, {options.table, options.hook}, state);
+    state->outcome = outcome;
+    if (impl.Evaluate(options.table, options.hook, state) ==
+        Impl::Step::kGoOn) {
+      outcome->verdict = VerdictKind::kAccept;
+      outcome->bytes.assign(state->bytes.begin(), state->bytes.end());
+      outcome->mark = state->mark;
+      outcome->priority = state->priority;
+    }
+    return;
+  }
+  impl.Reset(packet, outcome, state);
+  state->path = this;
+  impl.Walk(state);
+  if (impl.tracking && !outcome->indeterminate.empty()) {
+    impl.tracker->Taint(*state, outcome->indeterminate);
+  }
+  impl.tracker->Release(state);
+}
+
+void Path::Impl::Walk(PacketState* state) {
+  if (state->local_out) {
+    WalkOutgoing(state);
+  } else {
+    SetDeviceName(state->origin->in, &state->in);
+    WalkArriving(state);
+  }
+}
+
+Path::Impl::Step Path::Impl::End(VerdictKind kind, PacketState* state) {
+  if (state->answer) {
+    // An answer's fate shows only in that it is sent or not.
+    return Step::kEnd;
+  }
+  Outcome* outcome = state->outcome;
+  outcome->verdict = kind;
+  if (kind == VerdictKind::kAccept || kind == VerdictKind::kQueue) {
+    outcome->bytes.assign(state->bytes.begin(), state->bytes.end());
+    outcome->mark = state->mark;
+  }
+  if (kind == VerdictKind::kAccept) {
+    outcome->priority = state->priority;
+    if (state->hook == Hook::kPostrouting) {
+      outcome->out = DeviceName(state->out);
+    }
+  }
+  return Step::kEnd;
+}
+
+Path::Impl::Step Path::Impl::Evaluate(TableKind table, Hook hook,
+                                      PacketState* state) {
+  const Stage stage{table, hook};
+  if (!evaluator->HasStage(stage)) return Step::kGoOn;
+  state->hook = hook;
+  const size_t trace = state->outcome->trace.size();
+  const StageVerdict verdict = evaluator->Evaluate(stage, state);
+  if (state->answer) {
+    state->outcome->trace.resize(trace);
+  } else {
+    state->outcome->decided_by = verdict.rule;
+  }
+  if (waiting_count > 0) SendWaiting(*state);
+  if (verdict.kind == VerdictKind::kAccept) return Step::kGoOn;
+  if (verdict.kind == VerdictKind::kQueue && !state->answer) {
+    state->outcome->queue = verdict.queue;
+  }
+  return End(verdict.kind, state);
+}
+
+void Path::Impl::SendWaiting(const PacketState& rejected) {
+  if (depth == kMaxDepth) {
+    waiting_count = 0;
+    return;
+  }
+  // The walk of an answer may queue others; take ours out first.  Two at once
+  // do not happen: REJECT ends a stage.
+  while (waiting_count > 0) {
+    std::vector<uint8_t> bytes;
+    bytes.swap(waiting[--waiting_count]);
+    WalkAnswer(rejected, bytes);
+  }
+}
+
+void Path::Impl::WalkAnswer(const PacketState& rejected,
+                            const std::vector<uint8_t>& bytes) {
+  PacketState* state = &answers[depth];
+  Packet* origin = &answer_origins[depth];
+  ++depth;
+  origin->family = rejected.family;
+  origin->bytes.assign(bytes.begin(), bytes.end());
+  origin->time_ms = rejected.now_ms;
+  Reset(*origin, rejected.outcome, state);
+  state->path = rejected.path;
+  state->answer = true;
+  if (state->headers.ok && state->headers.protocol == 6) {
+    tracker->Attach(state, rejected);
+  }
+  WalkOutgoing(state);
+  tracker->Release(state);
+  --depth;
+}
+
+void Path::Impl::Answer(uint8_t type, uint8_t code, PacketState* state) {
+  if (depth == kMaxDepth) return;
+  if (BuildIcmpError(*state, type, code, 0, &scratch)) {
+    WalkAnswer(*state, scratch);
+  }
+}
+
+Path::Impl::Step Path::Impl::TrackIfOn(PacketState* state) {
+  if (!tracking) return Step::kGoOn;
+  if (state->headers.fragment) {
+    state->MarkIndeterminate("a fragment with connection tracking");
+  }
+  if (!tracker->Track(state)) return End(VerdictKind::kDrop, state);
+  return Step::kGoOn;
+}
+
+Path::Impl::Step Path::Impl::Nat(Hook hook, PacketState* state) {
+  state->hook = hook;
+  if (!tracking || !nat || state->connection == nullptr) return Step::kGoOn;
+  if (tracker->WantsNatRules(*state, hook)) {
+    if (Evaluate(TableKind::kNat, hook, state) == Step::kEnd) return Step::kEnd;
+    if (tracker->WantsNatRules(*state, hook) &&
+        !tracker->SetupNullNat(state, hook)) {
+      return End(VerdictKind::kDrop, state);
+    }
+  }
+  if (!tracker->TranslatePacket(state, hook)) {
+    return End(VerdictKind::kDrop, state);
+  }
+  return Step::kGoOn;
+}
+
+Path::Impl::Step Path::Impl::Confirm(PacketState* state) {
+  if (!tracking || tracker->Confirm(state)) return Step::kGoOn;
+  return End(VerdictKind::kDrop, state);
+}
+
+Path::Impl::Step Path::Impl::Receive(PacketState* state) {
+  // ip_rcv_core(), ip6_rcv_core().
+  if (!state->headers.ok) return End(VerdictKind::kUnrouted, state);
+  const bool lo = DeviceName(state->in) == "lo";
+  if (state->family == Family::kIpv4) {
+    const size_t length = static_cast<size_t>(state->bytes[0] & 0xf) * 4;
+    if (ChecksumFold(
+            ChecksumPartial(std::span(state->bytes).subspan(0, length))) != 0) {
+      return End(VerdictKind::kUnrouted, state);
+    }
+  } else {
+    const Address src = SourceOf(*state);
+    const Address dst = DestinationOf(*state);
+    Address loopback{};
+    loopback[15] = 1;
+    const int scope = dst[1] & 0xf;
+    if ((!lo && (src == loopback || dst == loopback)) || src[0] == 0xff ||
+        (dst[0] == 0xff && (scope == 0 || (scope == 1 && !lo)))) {
+      return End(VerdictKind::kUnrouted, state);
+    }
+    // A jumbogram has a payload length of zero.
+    if (state->bytes[6] == 0 && LoadBe16(&state->bytes[4]) == 0) {
+      return End(VerdictKind::kUnrouted, state);
+    }
+  }
+  // The device may have padded the frame.
+  state->bytes.resize(state->headers.total_length);
+  return Step::kGoOn;
+}
+
+void Path::Impl::WalkArriving(PacketState* state) {
+  state->hook = Hook::kPrerouting;
+  if (Receive(state) == Step::kEnd) return;
+  if (Evaluate(TableKind::kRaw, Hook::kPrerouting, state) == Step::kEnd) return;
+  state->hook = Hook::kPrerouting;
+  if (TrackIfOn(state) == Step::kEnd) return;
+  if (Evaluate(TableKind::kMangle, Hook::kPrerouting, state) == Step::kEnd) {
+    return;
+  }
+  if (Nat(Hook::kPrerouting, state) == Step::kEnd) return;
+
+  // What came over lo has its route from the sending side.
+  if (DeviceName(state->in) == "lo") {
+    Deliver(state);
+    return;
+  }
+  const RouteDecision route = topology->FindRoute(
+      DeviceName(state->in), SourceOf(*state), DestinationOf(*state));
+  if (!route.ok) {
+    End(VerdictKind::kUnrouted, state);
+    return;
+  }
+  if (route.local) {
+    state->route = route.broadcast   ? RouteKind::kBroadcast
+                   : route.multicast ? RouteKind::kMulticast
+                                     : RouteKind::kLocal;
+    Deliver(state);
+    return;
+  }
+  state->route = RouteKind::kForward;
+  Forward(route.out, state);
+}
+
+Path::Impl::Step Path::Impl::Deliver(PacketState* state) {
+  if (state->route == RouteKind::kNone || state->route == RouteKind::kOutput) {
+    state->route = RouteKind::kLocal;
+  }
+  state->out.fill('\0');
+  for (TableKind table :
+       {TableKind::kMangle, TableKind::kFilter, TableKind::kSecurity}) {
+    if (Evaluate(table, Hook::kInput, state) == Step::kEnd) return Step::kEnd;
+  }
+  if (Nat(Hook::kInput, state) == Step::kEnd) return Step::kEnd;
+  if (Confirm(state) == Step::kEnd) return Step::kEnd;
+  state->hook = Hook::kInput;
+  return Accept(state);
+}
+
+Path::Impl::Step Path::Impl::Accept(PacketState* state) const {
+  if (!state->answer) {
+    return const_cast<Impl*>(this)->End(VerdictKind::kAccept, state);
+  }
+  const bool here = state->hook == Hook::kInput;
+  state->outcome->emissions.push_back(
+      Emission{.out = here ? "lo" : std::string(DeviceName(state->out)),
+               .bytes = state->bytes,
+               .mark = state->mark});
+  return Step::kEnd;
+}
+
+Path::Impl::Step Path::Impl::ForwardChecks(PacketState* state) {
+  // ip_forward(), ip6_forward(), up to the hook.
+  const auto& mac = state->origin->mac_dst;
+  if (mac && ((*mac)[0] & 1) != 0) return End(VerdictKind::kUnrouted, state);
+  const bool v4 = state->family == Family::kIpv4;
+  const uint8_t ttl = state->bytes[v4 ? 8 : 7];
+  if (ttl <= 1) {
+    Answer(v4 ? 11 : 3, 0, state);
+    return End(VerdictKind::kUnrouted, state);
+  }
+  if (v4) {
+    state->priority = PriorityOfTos(state->bytes[1]);
+  } else if (state->in != state->out) {
+    const Address src = SourceOf(*state);
+    Address loopback{};
+    loopback[15] = 1;
+    if (src == Address{} || src == loopback || src[0] == 0xff) {
+      return End(VerdictKind::kUnrouted, state);
+    }
+    if (src[0] == 0xfe && (src[1] & 0xc0) == 0x80) {
+      Answer(1, 2, state);  // not a neighbour
+      return End(VerdictKind::kUnrouted, state);
+    }
+  }
+  RewriteTtl(state, static_cast<uint8_t>(ttl - 1));
+  return Step::kGoOn;
+}
+
+Path::Impl::Step Path::Impl::Forward(std::string_view out, PacketState* state) {
+  SetDeviceName(out, &state->out);
+  if (ForwardChecks(state) == Step::kEnd) return Step::kEnd;
+  for (TableKind table :
+       {TableKind::kMangle, TableKind::kFilter, TableKind::kSecurity}) {
+    if (Evaluate(table, Hook::kForward, state) == Step::kEnd) return Step::kEnd;
+  }
+  return Postrouting(out, state);
+}
+
+Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
+                                         PacketState* state) {
+  SetDeviceName(out, &state->out);
+  if (Evaluate(TableKind::kMangle, Hook::kPostrouting, state) == Step::kEnd ||
+      Nat(Hook::kPostrouting, state) == Step::kEnd ||
+      Confirm(state) == Step::kEnd) {
+    return Step::kEnd;
+  }
+  state->hook = Hook::kPostrouting;
+  if (out == "lo") {
+    Loop(state);
+    return Step::kEnd;
+  }
+  return Accept(state);
+}
+
+void Path::Impl::Loop(PacketState* state) {
+  // loopback_xmit(): connection and mark stay, the route too.
+  SetDeviceName("lo", &state->in);
+  state->out.fill('\0');
+  WalkArriving(state);
+}
+
+void Path::Impl::WalkOutgoing(PacketState* state) {
+  state->hook = Hook::kOutput;
+  if (!state->headers.ok) {
+    End(VerdictKind::kUnrouted, state);
+    return;
+  }
+  state->bytes.resize(state->headers.total_length);
+  const Address dst = DestinationOf(*state);
+  std::string_view out;
+  {
+    const RouteDecision route = topology->FindRoute("", SourceOf(*state), dst);
+    if (!route.ok) {
+      End(VerdictKind::kUnrouted, state);
+      return;
+    }
+    out = route.out;
+  }
+  if (state->family == Family::kIpv4 && !state->answer) {
+    // raw_send_hdrinc() fills in a missing source and the checksum.
+    if (SourceOf(*state) == Address{}) {
+      const auto source = out == "lo" ? std::optional<Address>(dst)
+                                      : topology->PrimaryAddress(out);
+      if (source) std::copy_n(source->begin(), 4, &state->bytes[12]);
+    }
+    FixIpv4Checksum(state->bytes);
+  }
+  state->route = RouteKind::kOutput;
+  SetDeviceName(out, &state->out);
+  if (Evaluate(TableKind::kRaw, Hook::kOutput, state) == Step::kEnd) return;
+  state->hook = Hook::kOutput;
+  if (TrackIfOn(state) == Step::kEnd) return;
+  if (Evaluate(TableKind::kMangle, Hook::kOutput, state) == Step::kEnd) return;
+  if (Nat(Hook::kOutput, state) == Step::kEnd) return;
+  // A new destination is routed anew, but the hook keeps the device it began
+  // with: filter's -o sees the old one.
+  const Address now = DestinationOf(*state);
+  if (now != dst) {
+    const RouteDecision route = topology->FindRoute("", SourceOf(*state), now);
+    if (!route.ok) {
+      End(VerdictKind::kDrop, state);
+      return;
+    }
+    out = route.out;
+  }
+  if (Evaluate(TableKind::kFilter, Hook::kOutput, state) == Step::kEnd ||
+      Evaluate(TableKind::kSecurity, Hook::kOutput, state) == Step::kEnd) {
+    return;
+  }
+  Postrouting(out, state);
+}
+
+namespace {
+
+/// Extensions whose checkentry calls nf_ct_netns_get().
+bool ExtensionTracks(const Extension& extension, bool target) {
+  static constexpr std::array<std::string_view, 8> kMatches = {
+      "state",     "conntrack", "connmark", "connbytes",
+      "connlimit", "connlabel", "helper",   "cluster"};
+  static constexpr std::array<std::string_view, 9> kTargets = {
+      "CONNMARK", "CONNSECMARK", "CT",     "SNAT",    "DNAT",
+      "REDIRECT", "MASQUERADE",  "NETMAP", "SYNPROXY"};
+  if (target) {
+    return std::find(kTargets.begin(), kTargets.end(), extension.name) !=
+           kTargets.end();
+  }
+  return std::find(kMatches.begin(), kMatches.end(), extension.name) !=
+         kMatches.end();
+}
+
+}  // namespace
+
+bool NeedsTracking(const Ruleset& ruleset) {
+  for (const Table& table : ruleset.tables) {
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        if (rule.target.kind == TargetKind::kExtension &&
+            ExtensionTracks(rule.target.extension, true)) {
+          return true;
+        }
+        for (const Extension& match : rule.matches) {
+          if (ExtensionTracks(match, false)) return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace nfarena
