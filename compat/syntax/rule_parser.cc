@@ -1,6 +1,5 @@
 #include "compat/syntax/rule_parser.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 
@@ -8,6 +7,8 @@
 #include <charconv>
 #include <climits>
 #include <cstring>
+
+#include "compat/syntax/base_options.h"
 
 namespace nfarena {
 
@@ -35,53 +36,6 @@ enum OptionBit : uint32_t {
   kOptFragment = 1 << 11,
 };
 
-struct BaseOption {
-  std::string_view name;
-  uint8_t has_arg;
-  char letter;
-};
-
-// In iptables' order, which decides between abbreviations.
-constexpr BaseOption kBaseOptions[] = {
-    {"append", 1, 'A'},        {"delete", 1, 'D'},
-    {"check", 1, 'C'},         {"insert", 1, 'I'},
-    {"replace", 1, 'R'},       {"list", 2, 'L'},
-    {"list-rules", 2, 'S'},    {"flush", 2, 'F'},
-    {"zero", 2, 'Z'},          {"new-chain", 1, 'N'},
-    {"delete-chain", 2, 'X'},  {"rename-chain", 1, 'E'},
-    {"policy", 1, 'P'},        {"source", 1, 's'},
-    {"destination", 1, 'd'},   {"src", 1, 's'},
-    {"dst", 1, 'd'},           {"protocol", 1, 'p'},
-    {"in-interface", 1, 'i'},  {"jump", 1, 'j'},
-    {"table", 1, 't'},         {"match", 1, 'm'},
-    {"numeric", 0, 'n'},       {"out-interface", 1, 'o'},
-    {"verbose", 0, 'v'},       {"wait", 2, 'w'},
-    {"wait-interval", 2, 'W'}, {"exact", 0, 'x'},
-    {"fragments", 0, 'f'},     {"version", 0, 'V'},
-    {"help", 2, 'h'},          {"line-numbers", 0, '0'},
-    {"modprobe", 1, 'M'},      {"set-counters", 1, 'c'},
-    {"goto", 1, 'g'},          {"ipv4", 0, '4'},
-    {"ipv6", 0, '6'},
-};
-
-// Letters of the option string; -1 = no such option, else has_arg.
-constexpr std::array<int8_t, 128> MakeShortOptions() {
-  std::array<int8_t, 128> table{};
-  for (auto& entry : table) entry = -1;
-  for (char c : {'A', 'C', 'D', 'E', 'I', 'M', 'N', 'P', 'R', 'c', 'd', 'g',
-                 'i', 'j', 'm', 'o', 'p', 's', 't'}) {
-    table[static_cast<size_t>(c)] = 1;
-  }
-  for (char c : {'F', 'L', 'S', 'W', 'X', 'Z', 'h', 'w'}) {
-    table[static_cast<size_t>(c)] = 2;
-  }
-  for (char c : {'4', '6', 'V', 'f', 'n', 'v', 'x'}) {
-    table[static_cast<size_t>(c)] = 0;
-  }
-  return table;
-}
-constexpr std::array<int8_t, 128> kShortOptions = MakeShortOptions();
-
 bool TakesRule(CommandKind kind) {
   return kind == CommandKind::kAppend || kind == CommandKind::kCheck ||
          kind == CommandKind::kDelete || kind == CommandKind::kReplace ||
@@ -105,18 +59,6 @@ TargetKind StandardTarget(std::string_view name) {
   }
 }
 
-// Decimal digits only, at most 65535.
-bool PlainPort(std::string_view text, unsigned* out) {
-  if (text.empty() || text.size() > 5) return false;
-  unsigned value = 0;
-  for (char c : text) {
-    if (c < '0' || c > '9') return false;
-    value = value * 10 + static_cast<unsigned>(c - '0');
-  }
-  *out = value;
-  return value <= UINT16_MAX;
-}
-
 // The sscanf("%llu") of iptables: digits first, the rest is not looked at.
 bool ParseCounter(std::string_view text, uint64_t* out) {
   while (!text.empty() && IsBlank(text[0])) text.remove_prefix(1);
@@ -128,11 +70,12 @@ bool ParseCounter(std::string_view text, uint64_t* out) {
 }  // namespace
 
 RuleParser::RuleParser(LibrarySession* session, TableKind table,
-                       const ChainNames* chains, bool resolve)
+                       const ChainNames* chains, bool resolve, bool literals)
     : session_(session),
       table_(table),
       chains_(chains),
       resolve_(resolve),
+      literals_(literals),
       ipv4_(session->family() == Family::kIpv4) {}
 
 void RuleParser::Refuse(ErrorCode code, std::string message, int index) const {
@@ -183,7 +126,7 @@ void RuleParser::Run(ParsedCommand* command, Rule* rule) {
   command_word_ = current_ = source_word_ = destination_word_ = 0;
   protocol_ = nullptr;
   protocol_match_loaded_ = has_target_ = false;
-  instances_used_ = 0;
+  matches_used_ = 0;
   option_sets_.clear();
   entry_.fill(0);
 
@@ -258,7 +201,7 @@ void RuleParser::HandleLongOption(int index) {
   while (!FindLongOption(name, &found)) {
     if (!LoadProtocolMatch(index)) {
       std::string hint;
-      if (protocol_ == nullptr && instances_used_ == 0) {
+      if (protocol_ == nullptr && matches_used_ == 0) {
         hint = " (no -p or -m before it)";
       }
       Refuse(ErrorCode::kSyntax,
@@ -352,7 +295,7 @@ bool RuleParser::LoadProtocolMatch(int index) {
   const LoadedExtension* extension = session_->FindMatch(name);
   if (extension == nullptr) return false;
   protocol_match_loaded_ = true;
-  NewInstance(extension, index);
+  AddMatch(extension, index);
   return true;
 }
 
@@ -500,6 +443,13 @@ void RuleParser::HandleCommand(char option, char* argument, int index) {
 void RuleParser::HandleBase(char option, char* argument, int index,
                             int value_word) {
   Selector& selector = rule_->selector;
+  if (argument != nullptr && std::strcmp(argument, "!") == 0 &&
+      std::strchr("psdio", option) != nullptr) {
+    // Up to iptables 1.4 "-s ! x" was allowed; now "!" would be the value.
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("'!' must stand before '-{}', not after it", option),
+           value_word);
+  }
   switch (option) {
     case 'p':
       SetOption(kOptProtocol, 'p', kInvertProtocol, index);
@@ -576,7 +526,7 @@ void RuleParser::HandleBase(char option, char* argument, int index,
         Refuse(ErrorCode::kUnsupported,
                fmt::format("unknown match '{}'", argument), value_word);
       }
-      NewInstance(extension, index);
+      AddMatch(extension, index);
       break;
     }
     case 'c': {
@@ -742,282 +692,59 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
   }
   target.kind = TargetKind::kExtension;
   has_target_ = true;
-  target_.extension = extension;
-  target_.flags = 0;
-  target_.word = index;
-  const size_t size = XT_ALIGN(sizeof(xt_entry_target)) + extension->size;
-  target_.block.assign(size / sizeof(uint64_t), 0);
-  target_.udata.assign((extension->udata_size + 7) / 8, 0);
-  auto* entry = reinterpret_cast<xt_entry_target*>(target_.block.data());
-  entry->u.target_size = static_cast<uint16_t>(size);
-  std::memcpy(entry->u.user.name, extension->kernel_name.c_str(),
-              extension->kernel_name.size() + 1);
-  entry->u.user.revision = extension->revision;
+  target_.Start(extension, index);
   if (extension->converted) {
     fmt::print(stderr, "target {} is listed as {}\n", text,
                extension->kernel_name);
   }
-  if (extension->target->init != nullptr) extension->target->init(entry);
   option_sets_.push_back(extension);
 }
 
-RuleParser::Instance& RuleParser::NewInstance(const LoadedExtension* extension,
-                                              int word) {
+void RuleParser::AddMatch(const LoadedExtension* extension, int word) {
   bool repeated = false;
-  for (size_t i = 0; i < instances_used_; ++i) {
-    if (instances_[i].extension->name == extension->name) {
-      instances_[i].completed = true;
+  for (size_t i = 0; i < matches_used_; ++i) {
+    if (matches_[i].extension().name == extension->name) {
+      matches_[i].set_completed();
       repeated = true;
     }
   }
-  if (instances_used_ == instances_.size()) instances_.emplace_back();
-  Instance& instance = instances_[instances_used_++];
-  instance.extension = extension;
-  instance.flags = 0;
-  instance.word = word;
-  instance.completed = false;
-  const size_t size = XT_ALIGN(sizeof(xt_entry_match)) + extension->size;
-  instance.block.assign(size / sizeof(uint64_t), 0);
-  instance.udata.assign((extension->udata_size + 7) / 8, 0);
-  auto* entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
-  entry->u.match_size = static_cast<uint16_t>(size);
-  std::memcpy(entry->u.user.name, extension->kernel_name.c_str(),
-              extension->kernel_name.size() + 1);
-  entry->u.user.revision = extension->revision;
+  if (matches_used_ == matches_.size()) matches_.emplace_back();
+  current_ = word;
+  matches_[matches_used_].Start(extension, word);
+  ++matches_used_;
   if (extension->converted) {
     fmt::print(stderr, "match {} is listed as {}\n", extension->name,
                extension->kernel_name);
   }
-  if (extension->match->init != nullptr) extension->match->init(entry);
   // The options of a repeated match keep their place in the order.
   if (!repeated) option_sets_.push_back(extension);
-  return instance;
 }
 
 void RuleParser::HandleExtensionOption(const FoundOption& found, char* argument,
                                        int index) {
   current_ = index;
-  if (has_target_ && found.extension == target_.extension) {
-    CallOption(target_, *found.option, argument);
+  const OptionContext context{.argv = words_.argv(),
+                              .argc = words_.count(),
+                              .next = &next_,
+                              .invert = invert_,
+                              .entry = &entry_,
+                              .family = session_->family(),
+                              .resolve = resolve_,
+                              .literals = literals_,
+                              .resolved_names = &command_->resolved_names};
+  if (has_target_ && found.extension == &target_.extension()) {
+    target_.ParseOption(*found.option, argument, context);
     return;
   }
-  for (size_t i = instances_used_; i-- > 0;) {
-    Instance& instance = instances_[i];
-    if (instance.extension == found.extension && !instance.completed) {
-      CallOption(instance, *found.option, argument);
+  for (size_t i = matches_used_; i-- > 0;) {
+    if (&matches_[i].extension() == found.extension &&
+        !matches_[i].completed()) {
+      matches_[i].ParseOption(*found.option, argument, context);
       return;
     }
   }
   Refuse(ErrorCode::kSyntax, "option of an extension that is not in use",
          index);
-}
-
-void RuleParser::CallOption(Instance& instance, const ExtensionOption& option,
-                            char* argument) {
-  optarg = argument;
-  if (option.entry != nullptr) {
-    CallX6(instance, option, argument);
-    return;
-  }
-  // Callbacks of the old style may take further words.
-  optind = next_;
-  if (const xtables_match* match = instance.extension->match) {
-    auto* entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
-    if (match->parse != nullptr) {
-      match->parse(option.value, words_.argv(), invert_, &instance.flags,
-                   &entry_, &entry);
-    }
-  } else {
-    const xtables_target* target = instance.extension->target;
-    auto* entry = reinterpret_cast<xt_entry_target*>(instance.block.data());
-    if (target->parse != nullptr) {
-      target->parse(option.value, words_.argv(), invert_, &instance.flags,
-                    &entry_, &entry);
-    }
-  }
-  next_ = std::min(optind, words_.count());
-}
-
-void RuleParser::CallX6(Instance& instance, const ExtensionOption& option,
-                        char* argument) {
-  xt_option_call call{};
-  call.entry = option.entry;
-  call.arg = argument;
-  call.invert = invert_;
-  call.ext_name = instance.extension->name.c_str();
-  call.xflags = instance.flags;
-  call.xt_entry = &entry_;
-  call.udata = instance.udata.empty() ? nullptr : instance.udata.data();
-  xt_entry_match* match_entry = nullptr;
-  xt_entry_target* target_entry = nullptr;
-  if (instance.extension->match != nullptr) {
-    match_entry = reinterpret_cast<xt_entry_match*>(instance.block.data());
-    call.data = match_entry->data;
-    call.match = &match_entry;
-  } else {
-    target_entry = reinterpret_cast<xt_entry_target*>(instance.block.data());
-    call.data = target_entry->data;
-    call.target = &target_entry;
-  }
-  std::string text;
-  if (option.literal != LiteralKind::kNone && argument != nullptr) {
-    FillLiteral(option, argument, &call, &text);
-  }
-  if (instance.extension->match != nullptr) {
-    instance.extension->match->x6_parse(&call);
-  } else {
-    instance.extension->target->x6_parse(&call);
-  }
-  instance.flags = call.xflags;
-}
-
-// Prepares `call` for a value that needs no resolver; false when it needs one.
-// `text` holds the rewritten value and must live as long as the call.
-bool RuleParser::FillLiteral(const ExtensionOption& option,
-                             const char* argument, xt_option_call* call,
-                             std::string* text) {
-  const std::string_view value = argument;
-  const bool network_order = option.entry->flags & XTOPT_NBO;
-  const auto number = [&](unsigned port) {
-    return network_order ? htons(static_cast<uint16_t>(port)) : port;
-  };
-  switch (option.literal) {
-    case LiteralKind::kPort: {
-      unsigned port = 0;
-      if (!PlainPort(value, &port)) return false;
-      *text = fmt::format_int(number(port)).str();
-      break;
-    }
-    case LiteralKind::kPortRange: {
-      const size_t colon = value.find(':');
-      unsigned low = 0;
-      unsigned high = UINT16_MAX;
-      if (colon == std::string_view::npos) {
-        if (!PlainPort(value, &low)) return false;
-        high = low;
-      } else {
-        const std::string_view second = value.substr(colon + 1);
-        if (colon != 0 && !PlainPort(value.substr(0, colon), &low)) {
-          return false;
-        }
-        if (!second.empty() && !PlainPort(second, &high)) return false;
-      }
-      *text = fmt::format_int(number(low)).str();
-      text->push_back(':');
-      text->append(fmt::format_int(number(high)).str());
-      break;
-    }
-    case LiteralKind::kHost:
-    case LiteralKind::kHostMask: {
-      const size_t slash = option.literal == LiteralKind::kHostMask
-                               ? value.find('/')
-                               : std::string_view::npos;
-      const std::string host(value.substr(0, slash));
-      uint8_t address[16] = {};
-      const bool literal =
-          ipv4_ ? ParseIpv4Literal(host, address)
-                : inet_pton(AF_INET6, host.c_str(), address) == 1;
-      if (!literal) {
-        addrinfo hints{};
-        hints.ai_family = ipv4_ ? AF_INET : AF_INET6;
-        hints.ai_flags = AI_NUMERICHOST;
-        addrinfo* list = nullptr;
-        if (getaddrinfo(host.c_str(), nullptr, &hints, &list) == 0) {
-          freeaddrinfo(list);
-        } else if (!resolve_) {
-          Refuse(ErrorCode::kSyntax,
-                 fmt::format("'{}' is not an address, and names are not looked "
-                             "up here",
-                             host),
-                 current_);
-        } else {
-          command_->resolved_names.push_back(host);
-        }
-        return false;
-      }
-      const unsigned max_bits = ipv4_ ? 32 : 128;
-      unsigned bits = max_bits;
-      if (slash != std::string_view::npos) {
-        const std::string_view mask = value.substr(slash + 1);
-        const auto [end, error] =
-            std::from_chars(mask.data(), mask.data() + mask.size(), bits);
-        if (error != std::errc() || end != mask.data() + mask.size() ||
-            bits > max_bits || (mask.size() > 1 && mask[0] == '0')) {
-          return false;
-        }
-        SetPrefixMask(bits, sizeof(call->val.hmask),
-                      reinterpret_cast<uint8_t*>(&call->val.hmask));
-      } else {
-        std::memset(&call->val.hmask, 0xff, sizeof(call->val.hmask));
-      }
-      std::memcpy(&call->val.haddr, address, sizeof(address));
-      call->val.hlen = static_cast<uint8_t>(bits);
-      if (option.entry->flags & XTOPT_PUT) {
-        std::memcpy(static_cast<char*>(call->data) + option.entry->ptroff,
-                    address, sizeof(address));
-      }
-      call->entry = &option.literal_entry;
-      return true;
-    }
-    case LiteralKind::kNone:
-      return false;
-  }
-  call->entry = &option.literal_entry;
-  call->arg = text->c_str();
-  return true;
-}
-
-void RuleParser::FinalCheck(Instance& instance) {
-  current_ = instance.word;
-  const LoadedExtension& extension = *instance.extension;
-  void* udata = instance.udata.empty() ? nullptr : instance.udata.data();
-  const auto check = [&](const auto* registered, void* data) {
-    if (registered->x6_fcheck != nullptr) {
-      xt_fcheck_call call{};
-      call.ext_name = registered->name;
-      call.data = data;
-      call.xflags = instance.flags;
-      call.udata = udata;
-      registered->x6_fcheck(&call);
-    } else if (registered->final_check != nullptr) {
-      registered->final_check(instance.flags);
-    }
-    if (registered->x6_options == nullptr) return;
-    // xtables_options_fcheck() is slow and almost never has anything to say.
-    bool suspicious =
-        (instance.flags & extension.mandatory) != extension.mandatory;
-    for (const LoadedExtension::OptionRule& rule : extension.option_rules) {
-      if ((instance.flags & rule.bit) != 0 &&
-          ((instance.flags & rule.also) != rule.also ||
-           (instance.flags & rule.excluded) != 0)) {
-        suspicious = true;
-      }
-    }
-    if (suspicious) {
-      xtables_options_fcheck(registered->name, instance.flags,
-                             registered->x6_options);
-    }
-  };
-  if (extension.match != nullptr) {
-    check(extension.match,
-          reinterpret_cast<xt_entry_match*>(instance.block.data())->data);
-  } else {
-    check(extension.target,
-          reinterpret_cast<xt_entry_target*>(instance.block.data())->data);
-  }
-}
-
-void RuleParser::StoreExtension(const Instance& instance,
-                                Extension* out) const {
-  out->name = instance.extension->kernel_name;
-  out->revision = instance.extension->revision;
-  out->user_size = instance.extension->user_size;
-  out->column = words_.column(instance.word);
-  static_assert(sizeof(xt_entry_match) == sizeof(xt_entry_target));
-  const auto* payload =
-      reinterpret_cast<const uint8_t*>(instance.block.data()) +
-      XT_ALIGN(sizeof(xt_entry_match));
-  out->payload.assign(payload, payload + instance.extension->size);
 }
 
 void RuleParser::CheckCommand() {
@@ -1081,8 +808,14 @@ void RuleParser::CheckCommand() {
 
 void RuleParser::FinishRule() {
   if (has_command_ && command_->kind == CommandKind::kNone) return;
-  for (size_t i = 0; i < instances_used_; ++i) FinalCheck(instances_[i]);
-  if (has_target_) FinalCheck(target_);
+  for (size_t i = 0; i < matches_used_; ++i) {
+    current_ = matches_[i].word();
+    matches_[i].FinalCheck();
+  }
+  if (has_target_) {
+    current_ = target_.word();
+    target_.FinalCheck();
+  }
   if (has_command_ && !TakesRule(command_->kind)) return;
 
   if (command_->sources.empty()) command_->sources.emplace_back();
@@ -1098,11 +831,15 @@ void RuleParser::FinishRule() {
              address_word);
     }
   }
-  rule_->matches.resize(instances_used_);
-  for (size_t i = 0; i < instances_used_; ++i) {
-    StoreExtension(instances_[i], &rule_->matches[i]);
+  rule_->matches.resize(matches_used_);
+  for (size_t i = 0; i < matches_used_; ++i) {
+    matches_[i].Store(&rule_->matches[i]);
+    rule_->matches[i].column = words_.column(matches_[i].word());
   }
-  if (has_target_) StoreExtension(target_, &rule_->target.extension);
+  if (has_target_) {
+    target_.Store(&rule_->target.extension);
+    rule_->target.extension.column = rule_->target.column;
+  }
 }
 
 }  // namespace nfarena

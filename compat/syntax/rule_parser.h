@@ -18,6 +18,7 @@
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
 #include "compat/syntax/address.h"
+#include "compat/syntax/extension_instance.h"
 #include "compat/syntax/extension_library.h"
 #include "compat/syntax/tokenizer.h"
 #include "compat/syntax/xt_headers.h"
@@ -68,8 +69,10 @@ class RuleParser {
  public:
   /// `session` must outlive the parser.  `chains` null: any name that is not a
   /// target is taken for a chain.  `resolve`: names of hosts are looked up.
+  /// `literals` false: literal ports and addresses of extensions are read by
+  /// libxtables too, slowly; for comparing the two ways.
   RuleParser(LibrarySession* session, TableKind table, const ChainNames* chains,
-             bool resolve);
+             bool resolve, bool literals = true);
 
   /// Parses `line` from byte `start` on.  The rule's selector, matches and
   /// target go to `rule`, which is empty before; its addresses only to
@@ -80,15 +83,6 @@ class RuleParser {
                              Rule* rule);
 
  private:
-  // One -m or -j of the rule being parsed.
-  struct Instance {
-    const LoadedExtension* extension = nullptr;
-    std::vector<uint64_t> block;  // struct xt_entry_match and the payload
-    std::vector<uint64_t> udata;
-    unsigned flags = 0;
-    int word = 0;            // of -m, -j or the option that loaded it
-    bool completed = false;  // a later -m of the same name took over
-  };
   // A long option found: a base option, or one of an extension.
   struct FoundOption {
     char base = 0;
@@ -111,16 +105,7 @@ class RuleParser {
   void FinishRule();
   void CheckCommand();
 
-  Instance& NewInstance(const LoadedExtension* extension, int word);
-  void CallOption(Instance& instance, const ExtensionOption& option,
-                  char* argument);
-  void CallX6(Instance& instance, const ExtensionOption& option,
-              char* argument);
-  bool FillLiteral(const ExtensionOption& option, const char* argument,
-                   xt_option_call* call, std::string* text);
-  void FinalCheck(Instance& instance);
-  void StoreExtension(const Instance& instance, Extension* out) const;
-
+  void AddMatch(const LoadedExtension* extension, int word);
   void SetOption(uint32_t bit, char letter, uint8_t invert_bit, int index);
   void SetCommand(CommandKind kind, int index);
   char* NextArgument(int index, const char* what);
@@ -137,6 +122,7 @@ class RuleParser {
   TableKind table_;
   const ChainNames* chains_;
   bool resolve_;
+  bool literals_;
   bool ipv4_;
 
   Words words_;
@@ -154,9 +140,9 @@ class RuleParser {
   int source_word_ = 0, destination_word_ = 0;
   std::string standard_target_;
 
-  std::deque<Instance> instances_;  // reused from line to line
-  size_t instances_used_ = 0;       // matches, in order
-  Instance target_;
+  std::deque<ExtensionInstance> matches_;  // reused from line to line
+  size_t matches_used_ = 0;
+  ExtensionInstance target_;
   bool has_target_ = false;
   /// Extensions whose options are known, newest first in the search.
   std::vector<const LoadedExtension*> option_sets_;
