@@ -35,15 +35,15 @@ struct NftOptions {
 /// How one rule was lowered.
 struct NftRuleNote {
   RuleRef rule;
-  bool compat = false;      // a match or target is carried by nft_compat
-  std::string reason;       // which, and why it has no native form
+  bool compat = false;  // a match or target is carried by nft_compat
+  std::string reason;   // which, and why it has no native form
 };
 
 struct NftBatch {
-  std::vector<uint8_t> bytes;   // BATCH_BEGIN ... BATCH_END
+  std::vector<uint8_t> bytes;  // BATCH_BEGIN ... BATCH_END
   uint32_t messages = 0;
   uint32_t first_seq = 0;
-  std::vector<RuleRef> rules;   // of the NEWRULE messages, in order
+  std::vector<RuleRef> rules;      // of the NEWRULE messages, in order
   std::vector<NftRuleNote> notes;  // only rules with something to say
 };
 
