@@ -343,7 +343,7 @@ const LoadedExtension* LibrarySession::FindTarget(std::string_view name) {
   std::string key(name);
   std::unique_ptr<LoadedExtension> loaded;
   // "standard" is libxtables' name for ACCEPT, DROP and jumps.
-  if (PlausibleName(name) && name != XT_STANDARD_TARGET) {
+  if (PlausibleName(name) && name != "standard") {
     // XTF_LOAD_MUST_SUCCEED, because the softer form remembers every name it
     // did not find, for both families alike.
     const auto find = [&] {

@@ -356,15 +356,17 @@ void RuleParser::SetCommand(CommandKind kind, int index) {
   command_word_ = index;
 }
 
-void RuleParser::HandleCommand(char option, char* argument, int index) {
+void RuleParser::HandleCommand(char option, char* argument, int index,
+                               int value_word) {
   const auto optional_chain = [&] {
     if (argument != nullptr) {
       command_->chain = argument;
     } else if (HasArgument()) {
+      command_->chain_column = words_.column(next_);
       command_->chain = words_.word(next_++);
     }
   };
-  command_->chain_column = words_.column(std::min(next_ - 1, index + 1));
+  command_->chain_column = words_.column(value_word);
   switch (option) {
     case 'A':
       SetCommand(CommandKind::kAppend, index);
@@ -494,12 +496,14 @@ void RuleParser::HandleBase(char option, char* argument, int index,
       break;
     case 'i':
       SetOption(kOptIn, 'i', kInvertIn, index);
+      in_word_ = index;
       ParseInterface(
           argument, &selector.in, ipv4_ ? entry4().iniface : entry6().iniface,
           ipv4_ ? entry4().iniface_mask : entry6().iniface_mask, value_word);
       break;
     case 'o':
       SetOption(kOptOut, 'o', kInvertOut, index);
+      out_word_ = index;
       ParseInterface(argument, &selector.out,
                      ipv4_ ? entry4().outiface : entry6().outiface,
                      ipv4_ ? entry4().outiface_mask : entry6().outiface_mask,
@@ -582,7 +586,7 @@ void RuleParser::HandleBase(char option, char* argument, int index,
     case 'M':
       break;  // how to load kernel modules: nothing of a ruleset
     default:
-      HandleCommand(option, argument, index);
+      HandleCommand(option, argument, index, value_word);
       break;
   }
 }
@@ -798,11 +802,11 @@ void RuleParser::CheckCommand() {
   const std::string_view chain = command_->chain;
   if ((options_ & kOptOut) && (chain == "PREROUTING" || chain == "INPUT")) {
     Refuse(ErrorCode::kSyntax,
-           fmt::format("-o is not allowed in chain {}", chain), command_word_);
+           fmt::format("-o is not allowed in chain {}", chain), out_word_);
   }
   if ((options_ & kOptIn) && (chain == "POSTROUTING" || chain == "OUTPUT")) {
     Refuse(ErrorCode::kSyntax,
-           fmt::format("-i is not allowed in chain {}", chain), command_word_);
+           fmt::format("-i is not allowed in chain {}", chain), in_word_);
   }
 }
 

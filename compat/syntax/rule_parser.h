@@ -98,7 +98,7 @@ class RuleParser {
   void HandleBase(char option, char* argument, int index, int value_word);
   void HandleExtensionOption(const FoundOption& found, char* argument,
                              int index);
-  void HandleCommand(char option, char* argument, int index);
+  void HandleCommand(char option, char* argument, int index, int value_word);
   void HandleTarget(char option, const char* name, int index);
   bool FindLongOption(std::string_view name, FoundOption* found) const;
   bool LoadProtocolMatch(int index);
@@ -137,7 +137,7 @@ class RuleParser {
   int current_ = 0;       // word being handled, for errors
   const char* protocol_ = nullptr;
   bool protocol_match_loaded_ = false;
-  int source_word_ = 0, destination_word_ = 0;
+  int source_word_ = 0, destination_word_ = 0, in_word_ = 0, out_word_ = 0;
   std::string standard_target_;
 
   std::deque<ExtensionInstance> matches_;  // reused from line to line
