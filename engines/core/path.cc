@@ -250,8 +250,9 @@ void Path::Impl::WalkAnswer(const PacketState& rejected,
   Reset(*origin, rejected.outcome, state);
   state->path = rejected.path;
   state->answer = true;
+  tracker->Attach(state, rejected);
   if (state->headers.ok && state->headers.protocol == 6) {
-    tracker->Attach(state, rejected);
+    tracker->SetClosing(state);
   }
   WalkOutgoing(state);
   tracker->Release(state);

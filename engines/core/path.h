@@ -38,8 +38,7 @@ class Path {
   void Place(const Packet& packet, Stage stage, PacketState* state) const;
 
   /// Queues an answer made by REJECT; called by the target while Run walks.
-  /// A TCP reset is attached to the rejected packet's connection
-  /// (nf_ct_attach); an ICMP error finds its own by the packet it quotes.
+  /// It is attached to the rejected packet's connection (nf_ct_attach).
   /// The answer is walked once the evaluation of the stage has returned; the
   /// kernel sends it from inside the target, before the rejected packet is
   /// dropped, which no ruleset can tell apart.

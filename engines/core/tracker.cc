@@ -430,7 +430,12 @@ void Tracker::Attach(PacketState* answer, const PacketState& rejected) {
   impl_->Hold(answer, NodeOf(rejected.connection),
               DirectionOf(rejected.ct_info) == 0 ? CtInfo::kRelatedReply
                                                  : CtInfo::kRelated);
-  SetTcpClosing(rejected.connection, rejected.now_ms);
+}
+
+void Tracker::SetClosing(PacketState* packet) {
+  if (packet->connection != nullptr) {
+    SetTcpClosing(packet->connection, packet->now_ms);
+  }
 }
 
 void Tracker::Taint(const PacketState& packet, std::string_view because) {

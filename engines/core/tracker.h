@@ -146,10 +146,12 @@ class Tracker {
   /// nf_nat_packet(): rewrites the packet as its connection says at this hook.
   /// ICMP errors get their inner packet translated too.  False: drop.
   bool TranslatePacket(PacketState* packet, Hook hook);
-  /// Makes a TCP reset of REJECT belong to the connection of what it rejects,
-  /// in the other direction, and that connection a closed one (nf_ct_attach,
-  /// nf_ct_set_closing).
+  /// nf_ct_attach(): makes an answer (a TCP reset, an ICMP error) belong to the
+  /// connection of what it answers, in the other direction and as RELATED, even
+  /// before that connection is confirmed.
   void Attach(PacketState* answer, const PacketState& rejected);
+  /// nf_ct_set_closing(): a TCP reset ends its connection.
+  void SetClosing(PacketState* packet);
   /// The packet leaves the path: a connection that was never confirmed and
   /// that no other packet holds is freed.  Called once per packet.
   void Release(PacketState* packet);
