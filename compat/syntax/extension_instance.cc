@@ -57,6 +57,7 @@ bool IsNumericHost(const std::string& host, Family family) {
 void NoteName(const std::string& host, const OptionContext& context) {
   if (IsNumericHost(host, context.family)) return;
   if (!context.resolve) {
+    // A mask where none is taken is not a name either.
     throw XtablesExit{
         fmt::format("'{}' is not an address, and names are not "
                     "looked up here",

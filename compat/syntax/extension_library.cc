@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 
 #include "compat/syntax/revisions.h"
 
@@ -94,6 +95,8 @@ struct LibraryState {
   // By name; nullptr = libxtables knows none.  [family]
   std::map<std::string, std::unique_ptr<LoadedExtension>, std::less<>>
       matches[2], targets[2];
+  // Files of libraries that gave a target to one family or the other.
+  std::set<std::string> target_libraries;
 };
 
 LibraryState& State() {
@@ -233,40 +236,60 @@ auto NullOnExit(Find find) -> decltype(find()) {
   }
 }
 
-// xtables_register_target() drops the targets of the other family, and a
-// library's constructor runs once.  A copy of the library is another library
-// to the dynamic linker: its constructor runs again, now for this family.
-bool LoadTargetLibraryAgain(Family family, const std::string& name) {
+// The library that libxtables would load for this name.
+std::vector<std::string> LibraryPaths(Family family, const std::string& name) {
   const char* from_environment = getenv("XTABLES_LIBDIR");
   const std::string directory =
       from_environment != nullptr ? from_environment : NFARENA_XTABLES_LIBDIR;
-  const char* prefixes[] = {family == Family::kIpv4 ? "libipt_" : "libip6t_",
-                            "libxt_"};
-  for (const char* prefix : prefixes) {
-    const std::string path = fmt::format("{}/{}{}.so", directory, prefix, name);
-    void* loaded = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
-    if (loaded == nullptr) continue;
-    dlclose(loaded);
-    const int source = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (source < 0) return false;
-    const int copy = memfd_create(name.c_str(), MFD_CLOEXEC);
-    bool complete = copy >= 0;
-    char buffer[16384];
-    while (complete) {
-      const ssize_t got = read(source, buffer, sizeof(buffer));
-      if (got == 0) break;
-      complete =
-          got > 0 && write(copy, buffer, static_cast<size_t>(got)) == got;
+  const char* family_prefix = family == Family::kIpv4 ? "libipt_" : "libip6t_";
+  return {fmt::format("{}/{}{}.so", directory, family_prefix, name),
+          fmt::format("{}/libxt_{}.so", directory, name)};
+}
+
+// The file of the name's library if it is in the process already, else "".
+// Several names may be one file: SNAT and DNAT.
+std::string LoadedLibrary(Family family, const std::string& name) {
+  for (const std::string& path : LibraryPaths(family, name)) {
+    if (void* loaded = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+      dlclose(loaded);
+      char file[PATH_MAX];
+      return realpath(path.c_str(), file) != nullptr ? file : "";
     }
-    close(source);
-    if (complete) {
-      const std::string memory_path = fmt::format("/proc/self/fd/{}", copy);
-      complete = dlopen(memory_path.c_str(), RTLD_NOW) != nullptr;
-    }
-    if (copy >= 0) close(copy);
-    return complete;
   }
-  return false;
+  return "";
+}
+
+// A file in memory with the bytes of `path`; -1 when that fails.
+int CopyToMemory(const std::string& path) {
+  const int source = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (source < 0) return -1;
+  const int copy = memfd_create("nfarena-extension", MFD_CLOEXEC);
+  bool complete = copy >= 0;
+  char buffer[16384];
+  while (complete) {
+    const ssize_t got = read(source, buffer, sizeof(buffer));
+    if (got == 0) break;
+    complete = got > 0 && write(copy, buffer, static_cast<size_t>(got)) == got;
+  }
+  close(source);
+  if (!complete && copy >= 0) close(copy);
+  return complete ? copy : -1;
+}
+
+// xtables_register_target() drops the targets of the other family, and a
+// library's constructor runs once.  A copy of the library is another library
+// to the dynamic linker: its constructor runs again, now for this family.
+bool LoadLibraryAgain(const std::string& path) {
+  const int copy = CopyToMemory(path);
+  if (copy < 0) return false;
+  // The linker knows libraries by their path first, and the number of the
+  // file descriptor comes again: another count of slashes is another path.
+  static size_t copies = 0;
+  const std::string memory_path =
+      fmt::format("/proc/self/fd{}{}", std::string(++copies, '/'), copy);
+  const bool loaded = dlopen(memory_path.c_str(), RTLD_NOW) != nullptr;
+  close(copy);
+  return loaded;
 }
 
 template <typename Map>
@@ -337,6 +360,7 @@ const LoadedExtension* LibrarySession::FindMatch(std::string_view name) {
 
 const LoadedExtension* LibrarySession::FindTarget(std::string_view name) {
   auto& known = State().targets[static_cast<size_t>(family_)];
+  auto& target_libraries = State().target_libraries;
   if (const auto it = known.find(name); it != known.end()) {
     return it->second.get();
   }
@@ -351,9 +375,16 @@ const LoadedExtension* LibrarySession::FindTarget(std::string_view name) {
         return xtables_find_target(key.c_str(), XTF_LOAD_MUST_SUCCEED);
       });
     };
+    const std::string loaded_before = LoadedLibrary(family_, key);
     const xtables_target* target = find();
-    if (target == nullptr && LoadTargetLibraryAgain(family_, key)) {
+    // Only a library that has targets: another copy of a match would change
+    // the order in which libxtables prefers revisions.
+    if (target == nullptr && target_libraries.contains(loaded_before) &&
+        LoadLibraryAgain(loaded_before)) {
       target = find();
+    }
+    if (target != nullptr) {
+      target_libraries.insert(LoadedLibrary(family_, key));
     }
     if (target != nullptr) {
       loaded = Describe(target);
