@@ -1,0 +1,248 @@
+#include "engines/kernel/observe.h"
+
+#include <algorithm>
+
+#include "compat/meaning/target.h"
+
+namespace nfarena::kernel {
+namespace {
+
+constexpr uint32_t kLoopback = 1;  // ifindex of lo
+
+bool IsTarget(const Rule* rule, std::string_view name) {
+  return rule != nullptr && rule->target.kind == TargetKind::kExtension &&
+         rule->target.extension.name == name;
+}
+
+/// What a LOG rule writes to the kernel's log.
+std::optional<LogRecord> LogOf(const Rule& rule, Family family) {
+  if (!IsTarget(&rule, "LOG")) return std::nullopt;
+  const auto meaning = DecodeTarget(family, rule.target.extension);
+  if (!meaning) return std::nullopt;
+  const auto* log = std::get_if<LogTarget>(&*meaning);
+  if (log == nullptr) return std::nullopt;
+  LogRecord record;
+  record.prefix = log->prefix;
+  record.level = log->level;
+  return record;
+}
+
+}  // namespace
+
+RuleIndex::RuleIndex(const Ruleset* ruleset) : ruleset_(ruleset) {
+  for (const Table& table : ruleset->tables) {
+    TableIndex& index = tables_[static_cast<size_t>(table.kind)];
+    index.table = &table;
+    for (uint32_t i = 0; i < table.chains.size(); ++i) {
+      index.chains.emplace(table.chains[i].name, i);
+    }
+  }
+}
+
+void RuleIndex::AddHandle(const RuleRef& rule, uint64_t handle) {
+  tables_[static_cast<size_t>(rule.table)].rules.emplace(handle, rule);
+}
+
+std::optional<RuleRef> RuleIndex::Find(const Event& trace) const {
+  const auto kind = TableKindFromName(trace.table);
+  if (!kind) return std::nullopt;
+  const TableIndex& index = tables_[static_cast<size_t>(*kind)];
+  const auto chain = index.chains.find(trace.chain);
+  if (chain == index.chains.end()) return std::nullopt;
+  RuleRef ref{*kind, chain->second, 0};
+  if (trace.kind == EventKind::kLegacyTrace) {
+    // Past the last rule comes the chain's foot.  The step is no help here: an
+    // unconditional DROP in a built-in chain is called "policy", too.
+    const Chain& c = index.table->chains[chain->second];
+    if (trace.rulenum <= c.rules.size()) ref.rule = trace.rulenum;
+  } else if (trace.handle != 0) {
+    const auto rule = index.rules.find(trace.handle);
+    if (rule == index.rules.end()) return std::nullopt;
+    ref = rule->second;
+  }
+  return ref;
+}
+
+const Chain& RuleIndex::ChainOf(const RuleRef& ref) const {
+  return tables_[static_cast<size_t>(ref.table)].table->chains[ref.chain];
+}
+
+const Rule* RuleIndex::RuleOf(const RuleRef& ref) const {
+  return ref.rule == 0 ? nullptr : &ChainOf(ref).rules[ref.rule - 1];
+}
+
+Observer::Observer(const RuleIndex* rules, const Network* network, bool arrives,
+                   bool with_trace, Outcome* outcome)
+    : rules_(rules),
+      network_(network),
+      arrives_(arrives),
+      with_trace_(with_trace),
+      outcome_(outcome) {
+  outcome->Clear();
+}
+
+bool Observer::Stranger(const Event& event) {
+  // A packet that came in by a device never sees OUTPUT; one that the stack
+  // makes on its account does.
+  if (arrives_ && event.kind != EventKind::kNftTrace &&
+      event.hook == Hook::kOutput) {
+    aside_ = true;
+  }
+  return aside_;
+}
+
+void Observer::Take(const Event& event) {
+  if (const auto marker = MarkerOf(event)) {
+    TakeMarker(*marker);
+    return;
+  }
+  if (event.kind == EventKind::kPriority) {
+    if (pending_) pending_priority_ = event.mark;
+    return;
+  }
+  SettlePending();
+  switch (event.kind) {
+    case EventKind::kFinal:
+      pending_ = event;
+      break;
+    case EventKind::kNflog:
+      if (!Stranger(event)) {
+        LogRecord record;
+        record.prefix = event.prefix;
+        record.group = event.group;
+        record.nflog = true;
+        outcome_->logs.push_back(std::move(record));
+      }
+      break;
+    case EventKind::kQueue:
+      if (!Stranger(event)) {
+        outcome_->verdict = VerdictKind::kQueue;
+        outcome_->queue = event.queue;
+        outcome_->bytes.assign(event.bytes.begin(), event.bytes.end());
+        outcome_->mark = event.mark;
+        decided_ = true;
+      }
+      break;
+    case EventKind::kLegacyTrace:
+    case EventKind::kNftTrace:
+      if (!Stranger(event)) TakeTrace(event);
+      break;
+    case EventKind::kPriority:
+      break;
+  }
+}
+
+void Observer::TakeMarker(Marker marker) {
+  // The rule that logged is traced after its record, if the packet is.
+  if (pending_ && !aside_ &&
+      (marker == Marker::kInputEnd || marker == Marker::kPostroutingEnd)) {
+    outcome_->verdict = VerdictKind::kAccept;
+    outcome_->bytes.assign(pending_->bytes.begin(), pending_->bytes.end());
+    outcome_->mark = pending_->mark;
+    if (pending_->hook != Hook::kInput) {
+      outcome_->out = network_->NameOf(pending_->out_index);
+    }
+    outcome_->priority = pending_priority_.value_or(0);
+    decided_ = true;
+    pending_.reset();
+    pending_priority_.reset();
+    open_.reset();
+    return;
+  }
+  if (pending_) {
+    const bool of_pending =
+        marker == Marker::kInputEnd || marker == Marker::kPostroutingEnd;
+    SettlePending();
+    if (of_pending) return;
+  }
+  if (arrives_ &&
+      (marker == Marker::kOutputBegin || marker == Marker::kOutputEnd)) {
+    aside_ = true;
+  }
+  if (aside_) return;
+  switch (marker) {
+    case Marker::kPreroutingBegin:
+      open_ = Hook::kPrerouting;
+      on_loopback_ = false;
+      break;
+    case Marker::kInputBegin:
+      open_ = Hook::kInput;
+      break;
+    case Marker::kForwardBegin:
+      open_ = Hook::kForward;
+      break;
+    case Marker::kOutputBegin:
+      open_ = Hook::kOutput;
+      break;
+    case Marker::kPostroutingBegin:
+      open_ = Hook::kPostrouting;
+      break;
+    case Marker::kPostroutingEnd:
+      // Without a final record: out of lo, to come in again.
+      on_loopback_ = true;
+      open_.reset();
+      break;
+    case Marker::kPreroutingEnd:
+    case Marker::kInputEnd:
+    case Marker::kForwardEnd:
+    case Marker::kOutputEnd:
+      open_.reset();
+      break;
+  }
+}
+
+void Observer::TakeTrace(const Event& event) {
+  const auto ref = rules_->Find(event);
+  if (!ref) return;
+  if (const Rule* rule = rules_->RuleOf(*ref)) {
+    last_rule_ = rule;
+    outcome_->decided_by = *ref;
+    if (with_trace_) outcome_->trace.push_back(*ref);
+    if (auto log = LogOf(*rule, rules_->ruleset().family)) {
+      outcome_->logs.push_back(std::move(*log));
+    }
+    // What the stack answers is sent from inside the rule.
+    if (IsTarget(rule, "REJECT")) aside_ = aside_for_good_ = true;
+    if (IsTarget(rule, "TEE")) aside_ = true;
+    return;
+  }
+  last_rule_ = nullptr;
+  // A chain without rules that accepts says nothing: a kernel that has the
+  // table and one that has not must not differ by it.
+  const Chain& chain = rules_->ChainOf(*ref);
+  if (chain.rules.empty() && chain.policy == Policy::kAccept) return;
+  outcome_->decided_by = *ref;
+}
+
+void Observer::SettlePending() {
+  if (!pending_) return;
+  AddEmission(*pending_);
+  pending_.reset();
+  pending_priority_.reset();
+  if (!aside_for_good_) aside_ = false;
+}
+
+void Observer::AddEmission(const Event& event) {
+  Emission emission;
+  emission.out = event.hook == Hook::kInput
+                     ? "lo"
+                     : std::string(network_->NameOf(event.out_index));
+  emission.bytes.assign(event.bytes.begin(), event.bytes.end());
+  emission.mark = event.mark;
+  outcome_->emissions.push_back(std::move(emission));
+}
+
+void Observer::Finish() {
+  SettlePending();
+  if (decided_) return;
+  outcome_->bytes.clear();
+  if (!open_) {
+    outcome_->verdict = VerdictKind::kUnrouted;
+  } else if (IsTarget(last_rule_, "SYNPROXY")) {
+    outcome_->verdict = VerdictKind::kStolen;
+  } else {
+    outcome_->verdict = VerdictKind::kDrop;
+  }
+}
+
+}  // namespace nfarena::kernel
