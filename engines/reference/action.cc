@@ -41,17 +41,6 @@ NatRange ToOneAddress(const NatParameters& to, const Address& address) {
   return range;
 }
 
-Address Loopback(Family family) {
-  Address address{};
-  if (family == Family::kIpv4) {
-    address[0] = 127;
-    address[3] = 1;
-  } else {
-    address[15] = 1;
-  }
-  return address;
-}
-
 class Performance {
  public:
   explicit Performance(PacketState* packet) : packet_(*packet) {}

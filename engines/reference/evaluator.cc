@@ -66,11 +66,9 @@ Status Evaluator::Change(Ruleset ruleset,
 }
 
 bool Evaluator::HasStage(Stage stage) const {
+  // A table without rules is asked too: its policy counts.
   const Table* table = ruleset_.table(stage.table);
-  if (table == nullptr) return false;
-  const auto base = BaseChain(*table, stage.hook);
-  return base && (!table->chains[*base].rules.empty() ||
-                  table->chains[*base].policy == Policy::kDrop);
+  return table != nullptr && BaseChain(*table, stage.hook).has_value();
 }
 
 StageVerdict Evaluator::Evaluate(Stage stage, PacketState* packet) {

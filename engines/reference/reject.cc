@@ -232,12 +232,11 @@ bool IsIcmpError(uint8_t type) {
 
 std::vector<uint8_t> IcmpBody(const RejectTarget& reject,
                               const PacketState& rejected, size_t room) {
-  std::vector<uint8_t> body(kIcmpHeader);
+  const size_t quoted = std::min(rejected.bytes.size(), room - kIcmpHeader);
+  std::vector<uint8_t> body(kIcmpHeader + quoted);
   body[0] = reject.icmp_type;
   body[1] = reject.icmp_code;
-  const size_t quoted = std::min(rejected.bytes.size(), room - kIcmpHeader);
-  body.insert(body.end(), rejected.bytes.begin(),
-              rejected.bytes.begin() + static_cast<std::ptrdiff_t>(quoted));
+  std::copy_n(rejected.bytes.begin(), quoted, body.begin() + kIcmpHeader);
   return body;
 }
 
