@@ -26,6 +26,8 @@ void Unbind(std::span<const LegacyExtensionUse> uses, uint8_t* header) {
   const std::string& name = uses[bound.use].name;
   std::memcpy(user.u.user.name, name.data(), name.size());
   std::memcpy(header, &user, kXtHeaderBytes);
+  const size_t used = kXtHeaderBytes + uses[bound.use].payload_bytes;
+  std::memset(header + used, 0, bound.size - used);
 }
 
 template <typename Traits>

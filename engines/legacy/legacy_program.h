@@ -53,8 +53,10 @@ struct LegacyFault {
 /// What a match or target header points to.
 struct LegacyExtensionUse {
   std::string name;
-  const XtStateLayout* state = nullptr;  // null: standard and ERROR targets
-  uint32_t payload_offset = 0;           // of the first use with this record
+  /// Exact; GET_ENTRIES shows what pads it as zero.
+  uint32_t payload_bytes = 0;
+  const XtStateLayout* state = nullptr;  // null: it has none
+  uint32_t payload_offset = 0;           // only with a state
   uint32_t state_offset = 0;
 };
 
@@ -65,8 +67,8 @@ class LegacyProgram {
   /// translate_table(): the kernel's checks in the kernel's order.  The error
   /// has the kernel's errno: EINVAL (offsets, hooks, underflows, sizes, a
   /// check refused), ELOOP (loop or jump to no entry), ENOENT (unknown match or
-  /// target), EPROTOTYPE (known, but not in this revision).  `fault` says which
-  /// entry, when it is one.
+  /// target), EPROTOTYPE (known, but not in this revision; often ENOENT too).
+  /// `fault` says which entry, when it is one.
   [[nodiscard]] static Result<std::shared_ptr<const LegacyProgram>> Translate(
       Family family, const LegacyReplaceHead& head,
       std::span<const uint8_t> entries, const XtSetSource* sets,

@@ -393,7 +393,13 @@ std::vector<BadCase> BadCases() {
       {"unknown_match",
        [](B b, E e) { std::memcpy(b->data() + e(0) + 114, "xyz", 3); }, ENOENT},
       {"unknown_revision",
-       [](B b, E e) { Put(b, e(0) + 112 + 31, uint8_t{9}); }, EPROTOTYPE},
+       [](B b, E e) { Put(b, e(0) + 112 + 31, uint8_t{9}); }, ENOENT},
+      {"unknown_revision_for_all_families",
+       [](B b, E e) {
+         std::memcpy(b->data() + e(0) + 114, "comment", 7);
+         Put(b, e(0) + 112 + 31, uint8_t{9});
+       },
+       EPROTOTYPE},
       {"unknown_target",
        [](B b, E e) { std::memcpy(b->data() + e(6) + 114, "NOPE", 4); },
        ENOENT},

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <string_view>
@@ -18,6 +19,7 @@ namespace nfarena {
 namespace {
 
 constexpr uint32_t kNoOffset = 0xffffffff;
+constexpr size_t kMaxTableBytes = 512 * 1024 * 1024;  // XT_MAX_TABLE_SIZE
 /// The bit of comefrom that mark_source_chains sets while an entry is on the
 /// current path.
 constexpr uint32_t kOnPath = 1u << kHookCount;
@@ -39,6 +41,21 @@ std::optional<std::string_view> NameOf(const uint8_t* header) {
 
 bool IsNamed(const uint8_t* header, std::string_view name) {
   return NameOf(header) == name;
+}
+
+/// Whether the kernel registers it for all families at once.  A wrong revision
+/// of such an extension is EPROTOTYPE; of one that is registered a family at a
+/// time it is ENOENT, because the search goes on among those for all families
+/// and forgets what it found (xt_find_match).
+/// Source: net/netfilter/xt_*.c, NFPROTO_UNSPEC, Linux 6.12 and later.
+bool IsAnyFamily(std::string_view name) {
+  static constexpr std::string_view kNames[] = {
+      "NFQUEUE",   "bpf",       "cgroup",    "comment", "connbytes",
+      "connlabel", "connmark",  "conntrack", "cpu",     "devgroup",
+      "helper",    "limit",     "mark",      "pkttype", "quota",
+      "state",     "statistic", "string",    "time",    "u32"};
+  return std::find(std::begin(kNames), std::end(kNames), name) !=
+         std::end(kNames);
 }
 
 template <typename T>
@@ -200,15 +217,15 @@ class LegacyTranslator {
     }
     e->counters = {};
     e->comefrom = 0;
-    if constexpr (Traits::kFlagProtocol != 0) {
-      // find_check_entry() of ip6_tables: user space may leave it out.
-      auto& selector = Traits::selector(*e);
-      if (selector.proto != 0) selector.flags |= Traits::kFlagProtocol;
-    }
     return {};
   }
 
   Status CheckEntries() {
+    // xt_alloc_entry_offsets()
+    if (head_.num_entries > kMaxTableBytes / sizeof(uint32_t)) {
+      return Refuse(ENOMEM,
+                    fmt::format("num_entries is {}", head_.num_entries));
+    }
     offsets_.reserve(std::min<size_t>(
         head_.num_entries, program_.size_ / (sizeof(Entry) + kXtHeaderBytes)));
     uint32_t count = 0;
@@ -433,7 +450,7 @@ class LegacyTranslator {
   static tl::unexpected<Error> NotFound(Family family, std::string_view name,
                                         uint8_t revision, const char* what) {
     constexpr unsigned kRevisions = 16;
-    for (unsigned r = 0; r < kRevisions; ++r) {
+    for (unsigned r = 0; IsAnyFamily(name) && r < kRevisions; ++r) {
       if (Find(family, name, static_cast<uint8_t>(r),
                static_cast<const X*>(nullptr)) != nullptr) {
         return Refuse(EPROTOTYPE,
@@ -450,7 +467,8 @@ class LegacyTranslator {
   /// Puts the overlay on a header.  Uses without state share one record an
   /// extension (`key`), so that 50,000 "tcp" matches are one.
   Status Bind(uint8_t* header, const void* key, std::string_view name,
-              const XtStateLayout* state, LegacyBound bound) {
+              uint32_t payload_bytes, const XtStateLayout* state,
+              LegacyBound bound) {
     bound.size = LoadAt<uint16_t>(header);
     bound.revision = header[offsetof(LegacyBound, revision)];
     bound.state_offset = kLegacyNoState;
@@ -460,7 +478,8 @@ class LegacyTranslator {
       bound.use = known->second;
     } else {
       bound.use = static_cast<uint32_t>(program_.uses_.size());
-      LegacyExtensionUse use{.name = std::string(name)};
+      LegacyExtensionUse use{.name = std::string(name),
+                             .payload_bytes = payload_bytes};
       if (has_state) {
         use.state = state;
         use.payload_offset =
@@ -492,8 +511,8 @@ class LegacyTranslator {
                        FindChecked<XtMatch>(bytes + m, use, "match"));
       LegacyBound bound{};
       bound.match = match->match;
-      RETURN_IF_ERROR(
-          Bind(bytes + m, match, match->name, &match->state, bound));
+      RETURN_IF_ERROR(Bind(bytes + m, match, match->name, match->payload_size,
+                           &match->state, bound));
       ++fault_.extension;
     }
     RETURN_IF_ERROR(BindTarget(TargetOf(e), use));
@@ -506,7 +525,7 @@ class LegacyTranslator {
     if (IsNamed(header, XT_STANDARD_TARGET) ||
         IsNamed(header, XT_ERROR_TARGET)) {
       if (header[offsetof(LegacyBound, revision)] != 0) {
-        return Refuse(EPROTOTYPE, "standard target of an unknown revision",
+        return Refuse(ENOENT, "standard target of an unknown revision",
                       ErrorCode::kUnsupported);
       }
       const bool error = IsNamed(header, XT_ERROR_TARGET);
@@ -518,12 +537,14 @@ class LegacyTranslator {
       static constexpr std::string_view kNames[] = {XT_STANDARD_TARGET,
                                                     XT_ERROR_TARGET};
       const std::string_view& name = kNames[error ? 1 : 0];
-      return Bind(header, &name, name, nullptr, bound);
+      return Bind(header, &name, name, error ? kXtErrorNameBytes : 4, nullptr,
+                  bound);
     }
     ASSIGN_OR_RETURN(const XtTarget* target,
                      FindChecked<XtTarget>(header, use, "target"));
     bound.target = target->target;
-    return Bind(header, target, target->name, &target->state, bound);
+    return Bind(header, target, target->name, target->payload_size,
+                &target->state, bound);
   }
 
   /// ipt_error(): no packet gets here in a table made by libiptc.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -158,6 +159,20 @@ int WriteTable(Family family, TableKind kind, std::span<const uint8_t> replace,
     head.num_counters = num_counters != 0 ? num_counters : info.num_entries;
     head.counters = counters.data();
     std::memcpy(bytes.data(), &head, sizeof(head));
+  }
+  return socket.Set(IPT_SO_SET_REPLACE, bytes.data(),
+                    static_cast<socklen_t>(bytes.size()));
+}
+
+int WriteTableRaw(Family family, std::span<const uint8_t> replace,
+                  size_t counters) {
+  const Socket socket(family);
+  std::vector<xt_counters> room(counters);
+  std::vector<uint8_t> bytes(replace.begin(), replace.end());
+  constexpr size_t kPointer = offsetof(ipt_replace, counters);
+  if (bytes.size() >= sizeof(ipt_replace)) {
+    const xt_counters* pointer = room.data();
+    std::memcpy(bytes.data() + kPointer, &pointer, sizeof(pointer));
   }
   return socket.Set(IPT_SO_SET_REPLACE, bytes.data(),
                     static_cast<socklen_t>(bytes.size()));

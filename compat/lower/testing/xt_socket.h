@@ -44,4 +44,9 @@ int ReadTable(Family family, TableKind kind, KernelTable* table);
 int WriteTable(Family family, TableKind kind, std::span<const uint8_t> replace,
                uint32_t num_counters = 0);
 
+/// SET_REPLACE with `replace` as it is but for the counters pointer, which is
+/// made to point to enough room for `counters` counters.
+int WriteTableRaw(Family family, std::span<const uint8_t> replace,
+                  size_t counters);
+
 }  // namespace nfarena::testing
