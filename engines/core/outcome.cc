@@ -120,6 +120,7 @@ void Outcome::Clear() {
   verdict = VerdictKind::kAccept;
   queue = 0;
   decided_by = {};
+  decided_by_known = true;
   out.clear();
   bytes.clear();
   mark = 0;
@@ -160,7 +161,8 @@ std::string DescribeDifference(const Ruleset& ruleset, const Outcome& a,
       text += "bytes: " + ByteDifference(a.bytes, b.bytes);
     }
   }
-  if (what.decided_by && !(a.decided_by == b.decided_by)) {
+  if (what.decided_by && a.decided_by_known && b.decided_by_known &&
+      !(a.decided_by == b.decided_by)) {
     Add(&text, "decided by", RuleRefName(ruleset, a.decided_by),
         RuleRefName(ruleset, b.decided_by));
   }

@@ -41,6 +41,9 @@ struct Outcome {
   VerdictKind verdict = VerdictKind::kAccept;
   uint16_t queue = 0;          // kQueue: the queue number
   RuleRef decided_by;          // last rule, policy or end that gave a verdict
+  /// False when an engine cannot tell it: a kernel does not say in which match
+  /// of ip_tables a malformed packet was dropped.
+  bool decided_by_known = true;
   std::string out;             // kAccept: device it left by; "" = this host
   std::vector<uint8_t> bytes;  // kAccept, kQueue: the packet at its end
   uint32_t mark = 0;           // kAccept, kQueue: fwmark at its end

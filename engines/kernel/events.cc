@@ -1,6 +1,7 @@
 #include "engines/kernel/events.h"
 
 #include <arpa/inet.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_log.h>
@@ -136,6 +137,15 @@ std::optional<Event> DecodeTrace(std::span<const uint8_t> attributes) {
         break;
       case NFTA_TRACE_RULE_HANDLE:
         event.handle = ReadBe64(payload);
+        break;
+      case NFTA_TRACE_VERDICT:
+        ForEachAttribute(payload, [&event](uint16_t inner, auto value) {
+          if (inner != NFTA_VERDICT_CODE) return;
+          event.drops = (ReadBe32(value) & NF_VERDICT_MASK) == NF_DROP;
+        });
+        break;
+      case NFTA_TRACE_POLICY:
+        event.drops = ReadBe32(payload) == NF_DROP;
         break;
       case NFTA_TRACE_TYPE:
         switch (ReadBe32(payload)) {

@@ -55,6 +55,7 @@ struct Event {
   TraceStep step = TraceStep::kRule;
   uint32_t rulenum = 0;  // kLegacyTrace: 1-based, as the kernel counts
   uint64_t handle = 0;   // kNftTrace; 0 = no rule
+  bool drops = false;    // kNftTrace: the verdict is to drop
 };
 
 /// nullopt when the message is none of the above or is cut off.

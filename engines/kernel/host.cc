@@ -17,11 +17,10 @@ namespace {
 constexpr int kLoopbackWaitMs = 200;
 
 void Collect(Family family, const Rule& rule, std::set<uint16_t>* groups,
-             std::set<uint16_t>* queues, bool* priorities) {
+             std::set<uint16_t>* queues) {
   if (rule.target.kind == TargetKind::kQueue) queues->insert(0);
   if (rule.target.kind != TargetKind::kExtension) return;
   const Extension& extension = rule.target.extension;
-  if (extension.name == "CLASSIFY") *priorities = true;
   if (extension.name != "NFLOG" && extension.name != "NFQUEUE") return;
   // A revision nobody can read is one that the kernel will refuse.
   const auto meaning = DecodeTarget(family, extension);
@@ -60,11 +59,10 @@ Result<std::unique_ptr<Host>> Host::Create(const OpenOptions& options) {
 Status Host::Expect(const Ruleset& ruleset) {
   std::set<uint16_t> groups;
   std::set<uint16_t> queues;
-  priorities_ = false;
   for (const Table& table : ruleset.tables) {
     for (const Chain& chain : table.chains) {
       for (const Rule& rule : chain.rules) {
-        Collect(ruleset.family, rule, &groups, &queues, &priorities_);
+        Collect(ruleset.family, rule, &groups, &queues);
       }
     }
   }
@@ -81,8 +79,7 @@ Status Host::Classify(const RuleIndex& rules, std::span<const Packet> packets,
     return Fail(ErrorCode::kUnsupported,
                 "a kernel judges the whole path, not one hook of one table");
   }
-  RETURN_IF_ERROR(probe_.SetMode(priorities_ ? ProbeMode::kObservePriority
-                                             : ProbeMode::kObserve));
+  RETURN_IF_ERROR(probe_.SetMode(ProbeMode::kObserve));
   probe_.Discard();
   for (size_t i = 0; i < packets.size(); ++i) {
     RETURN_IF_ERROR(ClassifyOne(rules, packets[i], options, &outcomes[i]));

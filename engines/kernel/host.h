@@ -31,7 +31,7 @@ class Host {
   const Namespace& ns() const { return ns_; }
   const Network& network() const { return network_; }
 
-  /// Listens to what this ruleset may report: NFLOG groups, queues, priorities.
+  /// Listens to what this ruleset may report: NFLOG groups and queues.
   /// To be called before it is put in force.
   [[nodiscard]] Status Expect(const Ruleset& ruleset);
 
@@ -54,7 +54,6 @@ class Host {
   Network network_;
   Probe probe_;
   Injector injector_;
-  bool priorities_ = false;  // the ruleset sets skb->priority
 };
 
 /// Runs `ipset restore` with this text in `ns`.

@@ -96,7 +96,7 @@ constexpr Case kCases[] = {
      ":OUTPUT ACCEPT [0:0]\n"
      "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
      "-A FORWARD -i eth1 -o eth0 -j ACCEPT\n"
-     "-A FORWARD -m conntrack --ctstatus DNAT -j ACCEPT\n"
+     "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT\n"
      "COMMIT\n",
      "IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.254 PROTO=TCP SPT=1024 DPT=80 "
      "SYN\n"
@@ -165,7 +165,7 @@ constexpr Case kCases[] = {
      "FIN SYN\n",
      "accept filter/INPUT/1 here 192.0.2.1:9>198.51.100.1:9 ttl=64\n"
      "accept filter/INPUT/4 here 192.0.2.1:9>198.51.100.1:10 ttl=64\n"
-     "accept raw/PREROUTING/policy out=eth0 198.51.100.1:10>192.0.2.1:9 "
+     "accept filter/INPUT/policy out=eth0 198.51.100.1:10>192.0.2.1:9 "
      "ttl=64\n"
      "accept filter/INPUT/3 here 192.0.2.1:9>198.51.100.1:10 ttl=64\n"
      "drop filter/INPUT/2\n"},
@@ -243,9 +243,9 @@ constexpr Case kCases[] = {
      "IN=eth0 OUT=eth1 SRC=192.0.2.1 DST=203.0.113.9 TTL=1 PROTO=UDP SPT=9 "
      "DPT=9\n"
      "IN=eth0 OUT= SRC=127.0.0.1 DST=198.51.100.1 PROTO=UDP SPT=9 DPT=9\n",
-     "unrouted raw/PREROUTING/policy answer[eth0 198.18.1.1>192.0.2.1 icmp "
+     "unrouted filter/INPUT/policy answer[eth0 198.51.100.1>192.0.2.1 icmp "
      "11/0 ttl=64]\n"
-     "unrouted raw/PREROUTING/policy\n"},
+     "unrouted filter/INPUT/policy\n"},
     {"ipv6", Family::kIpv6,
      "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n"
      ":OUTPUT ACCEPT [0:0]\n"
@@ -272,7 +272,7 @@ constexpr Case kCases[] = {
      "RST]\n"
      "accept filter/FORWARD/policy out=eth1 2001:db8::1:1>2001:db8:2::1:2 "
      "ttl=63\n"
-     "accept raw/PREROUTING/policy out=eth0 2001:db8:1::1:1>2001:db8::1:2 "
+     "accept filter/INPUT/policy out=eth0 2001:db8:1::1:1>2001:db8::1:2 "
      "ttl=64\n"},
 };
 
@@ -336,10 +336,10 @@ INSTANTIATE_TEST_SUITE_P(
                                          &KernelNftEngine(),
                                          &KernelNftCompatEngine()),
                        ::testing::ValuesIn(kCases)),
-    [](const auto& info) {
-      std::string name(std::get<0>(info.param)->name());
+    [](const auto& param_info) {
+      std::string name(std::get<0>(param_info.param)->name());
       std::replace(name.begin(), name.end(), '-', '_');
-      return name + '_' + std::string(std::get<1>(info.param).name);
+      return name + '_' + std::string(std::get<1>(param_info.param).name);
     });
 
 }  // namespace

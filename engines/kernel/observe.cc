@@ -14,6 +14,32 @@ bool IsTarget(const Rule* rule, std::string_view name) {
          rule->target.extension.name == name;
 }
 
+/// Whether the rule's target can be what dropped a packet.
+bool MayDrop(const Rule& rule) {
+  switch (rule.target.kind) {
+    case TargetKind::kDrop:
+      return true;
+    case TargetKind::kExtension: {
+      // These only note something and go on.
+      constexpr std::string_view kHarmless[] = {
+          "LOG",         "NFLOG",   "MARK",    "CONNMARK",  "CLASSIFY", "TRACE",
+          "CONNSECMARK", "SECMARK", "RATEEST", "IDLETIMER", "LED",      "AUDIT",
+          "SET",         "TEE",     "HMARK",   "CT",        "NOTRACK",
+      };
+      return std::find(std::begin(kHarmless), std::end(kHarmless),
+                       rule.target.extension.name) == std::end(kHarmless);
+    }
+    case TargetKind::kNone:
+    case TargetKind::kAccept:
+    case TargetKind::kQueue:
+    case TargetKind::kReturn:
+    case TargetKind::kJump:
+    case TargetKind::kGoto:
+      return false;
+  }
+  return false;
+}
+
 /// What a LOG rule writes to the kernel's log.
 std::optional<LogRecord> LogOf(const Rule& rule, Family family) {
   if (!IsTarget(&rule, "LOG")) return std::nullopt;
@@ -162,20 +188,20 @@ void Observer::TakeMarker(Marker marker) {
   if (aside_) return;
   switch (marker) {
     case Marker::kPreroutingBegin:
-      open_ = Hook::kPrerouting;
+      Open(Hook::kPrerouting);
       on_loopback_ = false;
       break;
     case Marker::kInputBegin:
-      open_ = Hook::kInput;
+      Open(Hook::kInput);
       break;
     case Marker::kForwardBegin:
-      open_ = Hook::kForward;
+      Open(Hook::kForward);
       break;
     case Marker::kOutputBegin:
-      open_ = Hook::kOutput;
+      Open(Hook::kOutput);
       break;
     case Marker::kPostroutingBegin:
-      open_ = Hook::kPostrouting;
+      Open(Hook::kPostrouting);
       break;
     case Marker::kPostroutingEnd:
       // Without a final record: out of lo, to come in again.
@@ -197,6 +223,10 @@ void Observer::TakeTrace(const Event& event) {
   if (const Rule* rule = rules_->RuleOf(*ref)) {
     last_rule_ = rule;
     outcome_->decided_by = *ref;
+    drop_explained_ = event.drops || MayDrop(*rule);
+    // nf_tables also traces a rule whose match dropped the packet as
+    // malformed; then its target was not reached.
+    if (event.drops && !MayDrop(*rule)) return;
     if (with_trace_) outcome_->trace.push_back(*ref);
     if (auto log = LogOf(*rule, rules_->ruleset().family)) {
       outcome_->logs.push_back(std::move(*log));
@@ -207,11 +237,9 @@ void Observer::TakeTrace(const Event& event) {
     return;
   }
   last_rule_ = nullptr;
-  // A chain without rules that accepts says nothing: a kernel that has the
-  // table and one that has not must not differ by it.
-  const Chain& chain = rules_->ChainOf(*ref);
-  if (chain.rules.empty() && chain.policy == Policy::kAccept) return;
   outcome_->decided_by = *ref;
+  const Chain& chain = rules_->ChainOf(*ref);
+  drop_explained_ = chain.hook && chain.policy == Policy::kDrop;
 }
 
 void Observer::SettlePending() {
@@ -242,7 +270,15 @@ void Observer::Finish() {
     outcome_->verdict = VerdictKind::kStolen;
   } else {
     outcome_->verdict = VerdictKind::kDrop;
+    outcome_->decided_by_known = drop_explained_;
   }
+}
+
+void Observer::Open(Hook hook) {
+  // The first hook reports its beginning twice, by rule and by policy.
+  if (open_ == hook) return;
+  open_ = hook;
+  drop_explained_ = false;
 }
 
 }  // namespace nfarena::kernel

@@ -81,6 +81,7 @@ class Observer {
  private:
   void TakeMarker(Marker marker);
   void TakeTrace(const Event& event);
+  void Open(Hook hook);
   void SettlePending();
   void AddEmission(const Event& event);
   bool Stranger(const Event& event);
@@ -95,6 +96,8 @@ class Observer {
   std::optional<uint32_t> pending_priority_;
   std::optional<Hook> open_;  // the hook the packet is in
   const Rule* last_rule_ = nullptr;
+  /// The last record of the open hook explains a drop there.
+  bool drop_explained_ = false;
   bool decided_ = false;  // accepted or queued
   bool on_loopback_ = false;
   /// Events belong to a packet the stack made, up to its final record...

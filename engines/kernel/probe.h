@@ -43,9 +43,8 @@ namespace nfarena::kernel {
 inline constexpr std::string_view kProbeTable = "nfarena_probe";
 
 enum class ProbeMode : uint8_t {
-  kObserve,          // trace, log, drop at the end
-  kObservePriority,  // and log skb->priority
-  kTime,             // only drop at the end
+  kObserve,  // trace, log, drop at the end
+  kTime,     // only drop at the end
 };
 
 /// The probe's chains whose trace records mean something.

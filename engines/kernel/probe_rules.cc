@@ -130,11 +130,11 @@ class BatchWriter {
       batch_->PutBe32(NFTA_PAYLOAD_LEN, 1);
     });
   }
-  void Log(std::string_view prefix) {
+  void Log(std::string_view prefix, uint32_t bytes) {
     Expression("log", [&] {
       batch_->PutU16(NFTA_LOG_GROUP, htons(kProbeGroup));
       batch_->PutString(NFTA_LOG_PREFIX, prefix);
-      batch_->PutBe32(NFTA_LOG_SNAPLEN, 0xffff);
+      batch_->PutBe32(NFTA_LOG_SNAPLEN, bytes);
       batch_->PutU16(NFTA_LOG_QTHRESHOLD, htons(1));
     });
   }
@@ -228,12 +228,12 @@ void BeginRules(Family family, BatchWriter* writer) {
 
 void FinalRule(ProbeMode mode, std::string_view chain, BatchWriter* writer) {
   writer->BeginRule(chain);
-  if (mode != ProbeMode::kTime) writer->Log(kFinalPrefix);
-  if (mode == ProbeMode::kObservePriority) {
+  if (mode == ProbeMode::kObserve) {
+    writer->Log(kFinalPrefix, 0xffff);
     // No log record holds the priority, but each holds the mark.
     writer->MetaLoad(NFT_META_PRIORITY);
     writer->MetaSet(NFT_META_MARK);
-    writer->Log(kPriorityPrefix);
+    writer->Log(kPriorityPrefix, 0);
   }
   writer->Verdict(NF_DROP);
   writer->EndRule();
