@@ -10,6 +10,10 @@
 
 #include "compat/syntax/address.h"
 
+// After glibc's netinet/in.h, which xt_headers.h brings.
+#include <linux/netfilter/xt_connlimit.h>
+#include <linux/netfilter/xt_recent.h>
+
 namespace nfarena {
 
 namespace {
@@ -104,6 +108,19 @@ bool FillHost(const ExtensionOption& option, std::string_view value,
   }
   return true;
 }
+
+// Masks of which IPv4 has the first 4 bytes.  libxtables leaves the others 0xff
+// by default and zero when the mask is given, so that a rule would not equal
+// its own printed form.
+struct Ipv4Mask {
+  std::string_view match;
+  uint8_t revision;
+  size_t offset;
+};
+constexpr Ipv4Mask kIpv4Masks[] = {
+    {"connlimit", 1, offsetof(xt_connlimit_info, mask)},
+    {"recent", 1, offsetof(xt_recent_mtinfo_v1, mask)},
+};
 
 // Prepares `call` for a value that needs no resolver.  `text` holds the
 // rewritten value and must live as long as the call.
@@ -255,13 +272,20 @@ void ExtensionInstance::FinalCheck() {
   }
 }
 
-void ExtensionInstance::Store(Extension* out) const {
+void ExtensionInstance::Store(Family family, Extension* out) const {
   out->name = extension_->kernel_name;
   out->revision = extension_->revision;
   out->user_size = extension_->user_size;
   const auto* payload = reinterpret_cast<const uint8_t*>(block_.data()) +
                         XT_ALIGN(sizeof(xt_entry_match));
   out->payload.assign(payload, payload + extension_->size);
+  if (family == Family::kIpv4) {
+    for (const Ipv4Mask& mask : kIpv4Masks) {
+      if (out->name == mask.match && out->revision == mask.revision) {
+        std::fill_n(out->payload.begin() + mask.offset + 4, 12, uint8_t{0});
+      }
+    }
+  }
 }
 
 }  // namespace nfarena

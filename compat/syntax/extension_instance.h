@@ -40,7 +40,7 @@ class ExtensionInstance {
                    const OptionContext& context);
   /// What the extension says when all options are read.  Throws XtablesExit.
   void FinalCheck();
-  void Store(Extension* out) const;
+  void Store(Family family, Extension* out) const;
 
   const LoadedExtension& extension() const { return *extension_; }
   int word() const { return word_; }

@@ -227,10 +227,15 @@ bool PlausibleName(std::string_view name) {
          });
 }
 
+// An extension, or nullptr.  When one is found, what libxtables said on the
+// way ("not supported", of another revision) is not worth a warning.
 template <typename Find>
-auto NullOnExit(Find find) -> decltype(find()) {
+auto Load(Find find) -> decltype(find()) {
+  const size_t said = State().diagnostics_text.size();
   try {
-    return find();
+    const auto found = find();
+    if (found != nullptr) State().diagnostics_text.resize(said);
+    return found;
   } catch (const XtablesExit&) {
     return nullptr;
   }
@@ -347,7 +352,7 @@ const LoadedExtension* LibrarySession::FindMatch(std::string_view name) {
   std::string key(name);
   std::unique_ptr<LoadedExtension> loaded;
   if (PlausibleName(name)) {
-    if (const xtables_match* match = NullOnExit([&] {
+    if (const xtables_match* match = Load([&] {
           return xtables_find_match(key.c_str(), XTF_LOAD_MUST_SUCCEED,
                                     nullptr);
         })) {
@@ -371,7 +376,7 @@ const LoadedExtension* LibrarySession::FindTarget(std::string_view name) {
     // XTF_LOAD_MUST_SUCCEED, because the softer form remembers every name it
     // did not find, for both families alike.
     const auto find = [&] {
-      return NullOnExit([&] {
+      return Load([&] {
         return xtables_find_target(key.c_str(), XTF_LOAD_MUST_SUCCEED);
       });
     };

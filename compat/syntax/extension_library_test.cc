@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,25 +45,38 @@ std::string Line(Family family, const char* kind, const std::string& name,
                      loaded->options.size());
 }
 
-std::string DescribeAll(Family family) {
+void Describe(Family family, const std::string& name, std::string* out) {
   LibrarySession session(family);
   EXPECT_TRUE(session.status());
+  *out += Line(family, "match", name, session.FindMatch(name));
+  *out += Line(family, "target", name, session.FindTarget(name));
+}
+
+std::string DescribeAll(Family family) {
   std::string out;
-  for (const std::string& name : ExtensionNames()) {
-    out += Line(family, "match", name, session.FindMatch(name));
-    out += Line(family, "target", name, session.FindTarget(name));
-  }
+  for (const std::string& name : ExtensionNames()) Describe(family, name, &out);
   return out;
 }
 
-// What a process finds that never uses the other family.
-std::string DescribeAllInFreshProcess(Family family) {
+// One family's text and the other's, asked in turn for each name.
+std::string DescribeInTurn(Family first, Family second) {
+  std::string out;
+  std::string other;
+  for (const std::string& name : ExtensionNames()) {
+    Describe(first, name, &out);
+    Describe(second, name, &other);
+  }
+  return out + other;
+}
+
+// What `describe` says in a process that has not used libxtables yet.
+std::string InFreshProcess(const std::function<std::string()>& describe) {
   int ends[2];
   EXPECT_EQ(pipe(ends), 0);
   const pid_t child = fork();
   if (child == 0) {
     close(ends[0]);
-    const std::string text = DescribeAll(family);
+    const std::string text = describe();
     const bool ok = write(ends[1], text.data(), text.size()) ==
                     static_cast<ssize_t>(text.size());
     _exit(ok ? 0 : 1);
@@ -83,15 +97,24 @@ std::string DescribeAllInFreshProcess(Family family) {
 
 // Must run first: libxtables cannot be taken out of a process again.
 TEST(LibrarySession, BothFamiliesInOneProcess) {
-  const std::string only_v4 = DescribeAllInFreshProcess(Family::kIpv4);
-  const std::string only_v6 = DescribeAllInFreshProcess(Family::kIpv6);
-  EXPECT_GT(std::count(only_v4.begin(), only_v4.end(), '\n'), 80);
-  EXPECT_GT(std::count(only_v6.begin(), only_v6.end(), '\n'), 80);
-  EXPECT_THAT(only_v6, testing::HasSubstr("IPv6 target SNAT"));
-  EXPECT_EQ(DescribeAll(Family::kIpv4), only_v4);
-  EXPECT_EQ(DescribeAll(Family::kIpv6), only_v6);
-  EXPECT_EQ(DescribeAll(Family::kIpv4), only_v4);
-  EXPECT_EQ(DescribeAll(Family::kIpv6), only_v6);
+  using enum Family;
+  const std::string v4 = InFreshProcess([] { return DescribeAll(kIpv4); });
+  const std::string v6 = InFreshProcess([] { return DescribeAll(kIpv6); });
+  EXPECT_GT(std::count(v4.begin(), v4.end(), '\n'), 80);
+  EXPECT_GT(std::count(v6.begin(), v6.end(), '\n'), 80);
+  EXPECT_THAT(v6, testing::HasSubstr("IPv6 target SNAT"));
+  EXPECT_EQ(InFreshProcess([] { return DescribeInTurn(kIpv4, kIpv6); }),
+            v4 + v6);
+  EXPECT_EQ(InFreshProcess([] { return DescribeInTurn(kIpv6, kIpv4); }),
+            v6 + v4);
+  EXPECT_EQ(InFreshProcess([] {
+              return DescribeAll(kIpv6) + DescribeAll(kIpv4) +
+                     DescribeAll(kIpv6);
+            }),
+            v6 + v4 + v6);
+  EXPECT_EQ(DescribeAll(kIpv4), v4);
+  EXPECT_EQ(DescribeAll(kIpv6), v6);
+  EXPECT_EQ(DescribeAll(kIpv4), v4);
 }
 
 TEST(LibrarySession, UnknownNames) {

@@ -445,8 +445,14 @@ void RuleParser::HandleCommand(char option, char* argument, int index,
 void RuleParser::HandleBase(char option, char* argument, int index,
                             int value_word) {
   Selector& selector = rule_->selector;
-  if (argument != nullptr && std::strcmp(argument, "!") == 0 &&
-      std::strchr("psdio", option) != nullptr) {
+  const bool wants_own_word = std::strchr("psdjio", option) != nullptr;
+  if (wants_own_word && value_word == index) {
+    // iptables 1.8.9 takes the whole word for the value, "-s10.0.0.1".
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("the value of '-{}' must be a word of its own", option),
+           index);
+  }
+  if (wants_own_word && std::strcmp(argument, "!") == 0) {
     // Up to iptables 1.4 "-s ! x" was allowed; now "!" would be the value.
     Refuse(ErrorCode::kSyntax,
            fmt::format("'!' must stand before '-{}', not after it", option),
@@ -837,11 +843,11 @@ void RuleParser::FinishRule() {
   }
   rule_->matches.resize(matches_used_);
   for (size_t i = 0; i < matches_used_; ++i) {
-    matches_[i].Store(&rule_->matches[i]);
+    matches_[i].Store(session_->family(), &rule_->matches[i]);
     rule_->matches[i].column = words_.column(matches_[i].word());
   }
   if (has_target_) {
-    target_.Store(&rule_->target.extension);
+    target_.Store(session_->family(), &rule_->target.extension);
     rule_->target.extension.column = rule_->target.column;
   }
 }
