@@ -286,8 +286,8 @@ bool Tracker::Impl::UsedTuple(const Tuple& tuple, const ConnectionNode& node,
 
 bool Tracker::Impl::FindSourceMapping(const Tuple& original,
                                       const NatRange& range,
-                                      const ConnectionNode& node,
-                                      Tuple* result) {
+                                      const ConnectionNode& node, Tuple* result,
+                                      bool* determined) {
   const Zone zone = ZoneOf(node.connection);
   const Tuple& wanted = original;
   // The chain holds every connection whose original source this could be.
@@ -302,7 +302,10 @@ bool Tracker::Impl::FindSourceMapping(const Tuple& original,
     if (!InvertTuple(other->connection.reply, result)) continue;
     result->dst = wanted.dst;
     result->dst_port = wanted.dst_port;
-    if (SourceInRange(*result, range)) return true;
+    if (SourceInRange(*result, range)) {
+      *determined = !other->connection.indeterminate;
+      return true;
+    }
   }
   return false;
 }
@@ -318,8 +321,12 @@ bool Tracker::Impl::UniqueTuple(const Tuple& original, const NatRange& range,
         *tuple = original;
         return true;
       }
-    } else if (FindSourceMapping(original, range, *node, tuple)) {
-      if (!UsedTuple(*tuple, *node, now_ms)) return true;
+    } else {
+      bool determined = true;
+      if (FindSourceMapping(original, range, *node, tuple, &determined) &&
+          !UsedTuple(*tuple, *node, now_ms)) {
+        return determined;
+      }
     }
   }
   *tuple = original;

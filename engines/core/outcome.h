@@ -39,8 +39,8 @@ struct LogRecord {
 
 struct Outcome {
   VerdictKind verdict = VerdictKind::kAccept;
-  uint16_t queue = 0;          // kQueue: the queue number
-  RuleRef decided_by;          // last rule, policy or end that gave a verdict
+  uint16_t queue = 0;  // kQueue: the queue number
+  RuleRef decided_by;  // last rule, policy or end that gave a verdict
   /// False when an engine cannot tell it: a kernel does not say in which match
   /// of ip_tables a malformed packet was dropped.
   bool decided_by_known = true;

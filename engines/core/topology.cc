@@ -274,21 +274,23 @@ int CommonBits(const Address& a, const Address& b) {
 
 std::optional<Address> Topology::SourceFor(std::string_view device,
                                            const Address& destination) const {
-  const auto found =
-      std::find_if(devices.begin(), devices.end(),
-                   [&](const Device& d) { return d.name == device; });
-  if (found == devices.end() || found->addresses.empty()) {
-    return PrimaryAddress(device);
-  }
-  const auto& addresses = found->addresses;
+  // lo has no address of a scope to send from; the kernel then takes any
+  // device's, in the order of their creation.
+  const bool any = device == "lo";
   if (family == Family::kIpv4) {
-    for (const Prefix& own : addresses) {
-      if (Contains(own, destination)) return own.address;
+    for (const Device& candidate : devices) {
+      if (!any && candidate.name != device) continue;
+      for (const Prefix& own : candidate.addresses) {
+        if (!any && Contains(own, destination)) return own.address;
+      }
+      if (!candidate.addresses.empty()) {
+        return candidate.addresses.front().address;
+      }
     }
-    return addresses.front().address;
+    return std::nullopt;
   }
   // RFC 6724: the same address, the same scope, the longest common prefix.
-  const Prefix* best = &addresses.front();
+  const Prefix* best = nullptr;
   const auto better = [&](const Prefix& a, const Prefix& b) {
     if ((a.address == destination) != (b.address == destination)) {
       return a.address == destination;
@@ -303,9 +305,13 @@ std::optional<Address> Topology::SourceFor(std::string_view device,
         std::min<int>(b.bits, CommonBits(b.address, destination));
     return common_a > common_b;
   };
-  for (const Prefix& own : addresses) {
-    if (better(own, *best)) best = &own;
+  for (const Device& candidate : devices) {
+    if (!any && candidate.name != device) continue;
+    for (const Prefix& own : candidate.addresses) {
+      if (best == nullptr || better(own, *best)) best = &own;
+    }
   }
+  if (best == nullptr) return std::nullopt;
   return best->address;
 }
 

@@ -62,8 +62,9 @@ enum class AddressType : uint8_t {
 
 struct Device {
   std::string name;
-  /// Addresses of the host on this device; the first is the one MASQUERADE
-  /// and REDIRECT use.
+  /// Addresses of the host on this device; the first is the one REDIRECT uses
+  /// and MASQUERADE prefers.  The IPv4 stack takes the first that was added,
+  /// the IPv6 stack the last: a kernel form adds IPv6 addresses in reverse.
   std::vector<Prefix> addresses;
   /// Its packets have link-layer addresses (Packet::mac_src): a kernel engine
   /// makes an Ethernet device of it, else one without link layer.
@@ -82,7 +83,8 @@ struct RouteDecision {
 class Topology {
  public:
   Family family = Family::kIpv4;
-  std::vector<Device> devices;  // without "lo", which always exists
+  /// Without "lo", which always exists; in the order of their creation.
+  std::vector<Device> devices;
   std::vector<Route> routes;
 
   /// Loopback and multicast destinations, martian sources: as

@@ -156,7 +156,8 @@ struct Tracker::Impl {
   bool UsedTuple(const Tuple& tuple, const ConnectionNode& node,
                  uint64_t now_ms);
   bool FindSourceMapping(const Tuple& original, const NatRange& range,
-                         const ConnectionNode& node, Tuple* result);
+                         const ConnectionNode& node, Tuple* result,
+                         bool* determined);
   bool TranslateIcmpError(PacketState* packet, NatManip manip);
 };
 
