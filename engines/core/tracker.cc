@@ -333,8 +333,10 @@ bool Tracker::Track(PacketState* packet) {
     return true;
   }
   packet->ct_info = CtInfo::kInvalid;
-  if (!packet->headers.ok) return true;
   const Zone zone = impl_->PacketZone(*packet);
+  // From here on the packet has a connection or none, no template.
+  packet->ct_template = {};
+  if (!packet->headers.ok) return true;
   const ConntrackHeader header =
       FindConntrackHeader(packet->family, packet->bytes, 0);
   if (!header.ok) return true;
