@@ -461,7 +461,10 @@ void Tracker::Taint(const PacketState& packet, std::string_view because) {
   }
 }
 
-void Tracker::Clear() { impl_ = std::make_unique<Impl>(); }
+void Tracker::Clear() {
+  impl_ = std::make_unique<Impl>();
+  named_state_.reset();
+}
 
 size_t Tracker::connections_count() const { return impl_->in_table; }
 

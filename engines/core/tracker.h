@@ -160,10 +160,15 @@ class Tracker {
   void Taint(const PacketState& packet, std::string_view because);
   void Clear();
   size_t connections_count() const;
+  /// What matches remember under a name, for all rules that use the name (the
+  /// address lists of "recent").  It belongs to the network namespace, as
+  /// connections do; the match that needs it makes it.
+  std::shared_ptr<void>& named_state() { return named_state_; }
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::shared_ptr<void> named_state_;
 };
 
 }  // namespace nfarena
