@@ -3,6 +3,7 @@
 #include "compat/lower/nft_chains.h"
 #include "compat/lower/nft_lowering.h"
 #include "compat/lower/nft_message.h"
+#include "compat/lower/nft_rule_writer.h"
 
 namespace nfarena {
 namespace {
@@ -20,8 +21,8 @@ class RulesetLowering {
  public:
   RulesetLowering(const Ruleset& ruleset, const NftOptions& options)
       : ruleset_(ruleset),
-        options_(options),
-        writer_(ruleset.family, kFirstSeq) {}
+        writer_(ruleset.family, kFirstSeq),
+        rules_(options, &writer_, &batch_) {}
 
   Result<NftBatch> Run(uint32_t genid) {
     size_t chains = 0;
@@ -78,32 +79,15 @@ class RulesetLowering {
     RuleRef ref{context.table, chain_index, 0};
     for (const Rule& rule : chain.rules) {
       ++ref.rule;
-      RETURN_IF_ERROR(
-          nft::LowerRule(rule, context, options_, &next_set_id_, &lowered_));
-      for (const nft::AnonymousSet& set : lowered_.sets) {
-        RETURN_IF_ERROR(writer_.AddSet(TableName(context.table), set));
-      }
-      nft::RuleMessage message{.table = TableName(context.table),
-                               .chain = chain.name.c_str()};
-      nft::Describe(rule, lowered_, &message);
-      if (auto added = writer_.AddRule(message); !added) {
-        added.error().place = nft::PlaceOf(rule);
-        return added;
-      }
-      batch_.rules.push_back(ref);
-      if (!lowered_.reason.empty()) {
-        batch_.notes.push_back({ref, lowered_.carried, lowered_.reason});
-      }
+      RETURN_IF_ERROR(rules_.Add(rule, chain.name, context, {}, ref));
     }
     return {};
   }
 
   const Ruleset& ruleset_;
-  const NftOptions& options_;
   MessageWriter writer_;
   NftBatch batch_;
-  nft::LoweredRule lowered_;
-  uint32_t next_set_id_ = 1;
+  nft::RuleWriter rules_;
 };
 
 }  // namespace

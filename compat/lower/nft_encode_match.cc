@@ -31,7 +31,8 @@ namespace {
 
 class MatchEncoder {
  public:
-  explicit MatchEncoder(uint8_t protocol) : protocol_(protocol) {}
+  MatchEncoder(Family family, uint8_t protocol)
+      : family_(family), protocol_(protocol) {}
 
   Extension operator()(const TcpMatch& tcp) const {
     xt_tcp raw{};
@@ -114,13 +115,13 @@ class MatchEncoder {
     raw.expires_min = conntrack.expires_first_s;
     raw.expires_max = conntrack.expires_last_s;
     CopyAddress(conntrack.original_source.address, &raw.origsrc_addr);
-    CopyAddress(conntrack.original_source.mask, &raw.origsrc_mask);
+    CopyMask(conntrack.original_source.mask, &raw.origsrc_mask);
     CopyAddress(conntrack.original_destination.address, &raw.origdst_addr);
-    CopyAddress(conntrack.original_destination.mask, &raw.origdst_mask);
+    CopyMask(conntrack.original_destination.mask, &raw.origdst_mask);
     CopyAddress(conntrack.reply_source.address, &raw.replsrc_addr);
-    CopyAddress(conntrack.reply_source.mask, &raw.replsrc_mask);
+    CopyMask(conntrack.reply_source.mask, &raw.replsrc_mask);
     CopyAddress(conntrack.reply_destination.address, &raw.repldst_addr);
-    CopyAddress(conntrack.reply_destination.mask, &raw.repldst_mask);
+    CopyMask(conntrack.reply_destination.mask, &raw.repldst_mask);
     const auto ports = [&conntrack](ConntrackTest test, const PortRange& range,
                                     auto* first, auto* last) {
       if ((conntrack.tests & test) == 0) return;
@@ -266,18 +267,32 @@ class MatchEncoder {
   Extension operator()(const SetMatch&) const { return {}; }
 
  private:
+  /// libxtables begins with a mask of ones and writes the 4 bytes of IPv4's
+  /// only when one was given.
+  template <typename Union>
+  void CopyMask(Address mask, Union* to) const {
+    const auto is_one = [](uint8_t byte) { return byte == 0xff; };
+    if (family_ == Family::kIpv4 &&
+        std::all_of(mask.begin(), mask.begin() + 4, is_one)) {
+      mask.fill(0xff);
+    }
+    CopyAddress(mask, to);
+  }
+
   static void Range(const PortRange& range, uint16_t (&to)[2]) {
     to[0] = range.first;
     to[1] = range.last;
   }
 
+  Family family_;
   uint8_t protocol_;
 };
 
 }  // namespace
 
-Extension EncodeMatch(const Condition& condition, uint8_t protocol) {
-  return std::visit(MatchEncoder(protocol), condition);
+Extension EncodeMatch(Family family, const Condition& condition,
+                      uint8_t protocol) {
+  return std::visit(MatchEncoder(family, protocol), condition);
 }
 
 }  // namespace nfarena::nft

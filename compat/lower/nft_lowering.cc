@@ -54,15 +54,6 @@ void LoweredRule::Clear() {
   reason.clear();
 }
 
-void Describe(const Rule& rule, const LoweredRule& lowered,
-              RuleMessage* message) {
-  message->exprs = lowered.exprs;
-  message->comment = lowered.comment;
-  message->compat = lowered.compat;
-  message->protocol = static_cast<uint8_t>(rule.selector.protocol);
-  message->protocol_inverted = (rule.selector.inverted & kInvertProtocol) != 0;
-}
-
 SourcePlace PlaceOf(const Rule& rule) {
   SourcePlace place;
   place.line = rule.line;

@@ -49,10 +49,6 @@ struct LoweredRule {
                                const NftOptions& options, uint32_t* next_set_id,
                                LoweredRule* out);
 
-/// Fills the message's content from a lowered rule, which it then refers to.
-void Describe(const Rule& rule, const LoweredRule& lowered,
-              RuleMessage* message);
-
 /// The place of a rule, or of one of its extensions, for an error.
 SourcePlace PlaceOf(const Rule& rule);
 SourcePlace PlaceOf(const Rule& rule, const Extension& extension);

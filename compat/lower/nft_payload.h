@@ -14,7 +14,8 @@ namespace nfarena::nft {
 
 /// `protocol` tells udp from udplite.  Never called with a SetMatch: an ipset
 /// has no native form.
-Extension EncodeMatch(const Condition& condition, uint8_t protocol);
+Extension EncodeMatch(Family family, const Condition& condition,
+                      uint8_t protocol);
 
 /// Only the actions that LowerAction lowers natively.
 Extension EncodeTarget(Family family, const Action& action);

@@ -62,7 +62,7 @@ class RuleRaiser {
     for (Pending& pending : pending_) {
       rule_.matches.push_back(
           pending.condition
-              ? EncodeMatch(*pending.condition,
+              ? EncodeMatch(family_, *pending.condition,
                             static_cast<uint8_t>(rule_.selector.protocol))
               : std::move(pending.carried));
     }

@@ -13,6 +13,8 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -53,6 +55,86 @@ std::string Comment(std::span<const uint8_t> udata) {
   }
   return "";
 }
+
+/// libmnl's loops are macros for C; these are the same loops.
+template <typename Visit>
+void ForEachAttribute(const void* begin, const void* end, const Visit& visit) {
+  const auto* attribute = static_cast<const nlattr*>(begin);
+  const auto left = [end](const nlattr* from) {
+    return static_cast<int>(static_cast<const char*>(end) -
+                            reinterpret_cast<const char*>(from));
+  };
+  for (; mnl_attr_ok(attribute, left(attribute));
+       attribute = mnl_attr_next(attribute)) {
+    visit(attribute);
+  }
+}
+
+template <typename Visit>
+void ForEachAttributeOf(const nlattr* nest, const Visit& visit) {
+  const auto* begin = static_cast<const char*>(mnl_attr_get_payload(nest));
+  ForEachAttribute(begin, begin + mnl_attr_get_payload_len(nest), visit);
+}
+
+/// The attributes of a message or of a nest, by type; of equal ones the last.
+/// Types beyond the table are passed over, and so is everything behind an
+/// attribute whose length is wrong.
+class Attributes {
+ public:
+  explicit Attributes(const nlmsghdr* message) {
+    ForEachAttribute(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)),
+                     mnl_nlmsg_get_payload_tail(message),
+                     [this](const nlattr* a) { Keep(a); });
+  }
+  explicit Attributes(const nlattr* nest) {
+    ForEachAttributeOf(nest, [this](const nlattr* a) { Keep(a); });
+  }
+
+  const nlattr* Nested(uint16_t type) const {
+    const nlattr* attribute = Get(type);
+    return attribute != nullptr &&
+                   mnl_attr_validate(attribute, MNL_TYPE_NESTED) == 0
+               ? attribute
+               : nullptr;
+  }
+  std::string Text(uint16_t type) const {
+    const nlattr* attribute = Get(type);
+    if (attribute == nullptr) return "";
+    const char* text = mnl_attr_get_str(attribute);
+    return std::string(text,
+                       strnlen(text, mnl_attr_get_payload_len(attribute)));
+  }
+  uint32_t Be32(uint16_t type) const {
+    const nlattr* attribute = Get(type);
+    if (attribute == nullptr ||
+        mnl_attr_validate(attribute, MNL_TYPE_U32) != 0) {
+      return 0;
+    }
+    return ntohl(mnl_attr_get_u32(attribute));
+  }
+  /// A constant is a nest of its own (NFTA_DATA_VALUE).
+  std::optional<Data> Constant(uint16_t type) const {
+    const nlattr* nest = Nested(type);
+    if (nest == nullptr) return std::nullopt;
+    const nlattr* value = Attributes(nest).Get(NFTA_DATA_VALUE);
+    if (value == nullptr ||
+        mnl_attr_get_payload_len(value) > Data{}.bytes.size()) {
+      return std::nullopt;
+    }
+    return Data(
+        std::span(static_cast<const uint8_t*>(mnl_attr_get_payload(value)),
+                  mnl_attr_get_payload_len(value)));
+  }
+
+ private:
+  void Keep(const nlattr* attribute) {
+    const uint16_t type = mnl_attr_get_type(attribute);
+    if (type < by_type_.size()) by_type_[type] = attribute;
+  }
+  const nlattr* Get(uint16_t type) const { return by_type_[type]; }
+
+  std::array<const nlattr*, 16> by_type_{};
+};
 
 }  // namespace
 
@@ -188,37 +270,24 @@ Result<SetRecord> ReadSet(const Message& message) {
 }
 
 Result<ElementsRecord> ReadElements(const Message& message) {
-  const OwnedSet set(nftnl_set_alloc());
-  if (!set) return FailErrno("set elements");
-  if (nftnl_set_elems_nlmsg_parse(message.header, set.get()) < 0) {
-    return Malformed("set elements");
-  }
+  // Not by libnftnl: it numbers the elements of a list it writes, and then
+  // refuses them when it reads, while the kernel takes any number.
+  const Attributes list(message.header);
+  const nlattr* elements = list.Nested(NFTA_SET_ELEM_LIST_ELEMENTS);
   ElementsRecord record;
-  record.table = Text(nftnl_set_get_str(set.get(), NFTNL_SET_TABLE));
-  record.set = Text(nftnl_set_get_str(set.get(), NFTNL_SET_NAME));
-  if (nftnl_set_is_set(set.get(), NFTNL_SET_ID)) {
-    record.set_id = nftnl_set_get_u32(set.get(), NFTNL_SET_ID);
-  }
-  const auto read = [](nftnl_set_elem* element, void* to) {
-    const auto constant = [element](uint16_t attribute) -> std::optional<Data> {
-      uint32_t size = 0;
-      if (!nftnl_set_elem_is_set(element, attribute)) return std::nullopt;
-      const void* data = nftnl_set_elem_get(element, attribute, &size);
-      if (data == nullptr || size > Data{}.bytes.size()) return std::nullopt;
-      return Data(std::span(static_cast<const uint8_t*>(data), size));
-    };
-    ElementsRecord::Element out;
-    out.key = constant(NFTNL_SET_ELEM_KEY).value_or(Data{});
-    out.key_end = constant(NFTNL_SET_ELEM_KEY_END);
-    if (nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_FLAGS)) {
-      out.interval_end =
-          (nftnl_set_elem_get_u32(element, NFTNL_SET_ELEM_FLAGS) &
-           NFT_SET_ELEM_INTERVAL_END) != 0;
-    }
-    static_cast<std::vector<ElementsRecord::Element>*>(to)->push_back(out);
-    return 0;
-  };
-  nftnl_set_elem_foreach(set.get(), read, &record.elements);
+  record.table = list.Text(NFTA_SET_ELEM_LIST_TABLE);
+  record.set = list.Text(NFTA_SET_ELEM_LIST_SET);
+  record.set_id = list.Be32(NFTA_SET_ELEM_LIST_SET_ID);
+  if (elements == nullptr) return record;
+  ForEachAttributeOf(elements, [&record](const nlattr* attribute) {
+    const Attributes fields(attribute);
+    ElementsRecord::Element element;
+    element.key = fields.Constant(NFTA_SET_ELEM_KEY).value_or(Data{});
+    element.key_end = fields.Constant(NFTA_SET_ELEM_KEY_END);
+    element.interval_end =
+        (fields.Be32(NFTA_SET_ELEM_FLAGS) & NFT_SET_ELEM_INTERVAL_END) != 0;
+    record.elements.push_back(element);
+  });
   return record;
 }
 
