@@ -1,0 +1,303 @@
+#include "engines/blob/blob_engine.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <chrono>
+
+#include "compat/lower/blob_lower.h"
+#include "engines/blob/blob_table.h"
+#include "engines/core/path.h"
+#include "engines/core/tracker.h"
+
+namespace nfarena {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint64_t NanosecondsSince(Clock::time_point start) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
+          .count());
+}
+
+/// Chain `index` of the blob, which holds the tables' chains one after the
+/// other.
+const Chain* ChainAt(const Ruleset& ruleset, uint32_t index,
+                     TableKind* table_kind) {
+  for (const Table& table : ruleset.tables) {
+    *table_kind = table.kind;
+    if (index < table.chains.size()) return &table.chains[index];
+    index -= static_cast<uint32_t>(table.chains.size());
+  }
+  return nullptr;
+}
+
+/// Adds the place of the rule that was refused to the error.
+Error Locate(Error error, const Ruleset& ruleset, const BlobFault& fault) {
+  TableKind kind = TableKind::kFilter;
+  const Chain* chain =
+      fault.known ? ChainAt(ruleset, fault.chain, &kind) : nullptr;
+  if (chain == nullptr || fault.rule == 0 || fault.rule > chain->rules.size()) {
+    return error;
+  }
+  const Rule& rule = chain->rules[fault.rule - 1];
+  const Extension& extension = fault.extension < rule.matches.size()
+                                   ? rule.matches[fault.extension]
+                                   : rule.target.extension;
+  error.place.line = rule.line;
+  error.place.column = extension.column;
+  error.place.text = extension.name;
+  error.message = fmt::format("{}/{}/{}: {}", TableName(kind), chain->name,
+                              fault.rule, error.message);
+  return error;
+}
+
+Status SupportsExtension(const char* what, bool known, const Rule& rule,
+                         const Extension& extension) {
+  if (known) return {};
+  return Fail(ErrorCode::kUnsupported,
+              fmt::format("{} '{}' revision {} is not known to this engine",
+                          what, extension.name, extension.revision),
+              SourcePlace{.file = {},
+                          .line = rule.line,
+                          .column = extension.column,
+                          .text = extension.name},
+              ENOENT);
+}
+
+class BlobInstance final : public Instance, private StageEvaluator {
+ public:
+  explicit BlobInstance(const OpenOptions& options)
+      : family_(options.family),
+        topology_(options.topology),
+        table_(family_),
+        reader_(&table_),
+        path_(&topology_, &tracker_, this) {
+    topology_.BuildIndex();
+  }
+
+  Result<UpdateCost> Replace(const Ruleset& ruleset) override {
+    if (ruleset.family != family_) {
+      return Fail(ErrorCode::kConflict,
+                  fmt::format("an {} ruleset for an {} instance",
+                              FamilyName(ruleset.family), FamilyName(family_)));
+    }
+    const auto start = Clock::now();
+    UpdateCost cost;
+    ASSIGN_OR_RETURN(const BlobImage image,
+                     LowerBlob(ruleset, {.counters = true}));
+    cost.lower_ns = NanosecondsSince(start);
+    const auto commit = Clock::now();
+    BlobFault fault;
+    if (auto loaded = table_.Load(image.bytes, image.counters, &fault);
+        !loaded) {
+      return tl::unexpected<Error>(
+          Locate(std::move(loaded.error()), ruleset, fault));
+    }
+    cost.commit_ns = NanosecondsSince(commit);
+    path_.SetTracking(NeedsTracking(ruleset));
+    path_.SetNat(ruleset.table(TableKind::kNat) != nullptr);
+    cost.wall_ns = NanosecondsSince(start);
+    cost.bytes_sent =
+        image.bytes.size() + image.counters.size() * sizeof(Counters);
+    cost.messages = 1;
+    return cost;
+  }
+
+  Result<UpdateCost> Apply(const Delta& delta) override {
+    const auto start = Clock::now();
+    ASSIGN_OR_RETURN(DumpResult current, Dump());
+    for (const Change& change : delta) {
+      current.ruleset.EnsureTable(change.table);
+    }
+    RETURN_IF_ERROR(ApplyDelta(delta, &current.ruleset));
+    ASSIGN_OR_RETURN(UpdateCost cost, Replace(current.ruleset));
+    cost.bytes_received = current.cost.bytes_received;
+    cost.messages += current.cost.messages;
+    cost.wall_ns = NanosecondsSince(start);
+    return cost;
+  }
+
+  Result<DumpResult> Dump() override {
+    const auto start = Clock::now();
+    const std::vector<uint8_t> bytes = table_.Bytes();
+    const std::vector<Counters> counters = table_.Sum();
+    ASSIGN_OR_RETURN(const BlobView view, BlobView::Parse(bytes));
+    DumpResult dump;
+    ASSIGN_OR_RETURN(dump.ruleset, RaiseBlob(view, counters));
+    dump.cost.bytes_received =
+        bytes.size() + counters.size() * sizeof(Counters);
+    dump.cost.messages = 1;
+    dump.cost.wall_ns = NanosecondsSince(start);
+    return dump;
+  }
+
+  Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
+                  const ClassifyOptions& options) override {
+    if (packets.size() != outcomes.size()) {
+      return Fail(ErrorCode::kRange,
+                  fmt::format("{} packets, but room for {} outcomes",
+                              packets.size(), outcomes.size()));
+    }
+    RETURN_IF_ERROR(CheckFamily(packets));
+    trace_ = options.trace;
+    for (size_t i = 0; i < packets.size(); ++i) {
+      // All hooks of a packet see one blob.
+      reader_.Pin();
+      path_.Run(packets[i], options, &outcomes[i]);
+      reader_.Unpin();
+    }
+    return {};
+  }
+
+  Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
+                            const ClassifyOptions& options) override {
+    RETURN_IF_ERROR(CheckFamily(packets));
+    trace_ = false;
+    reader_.Pin();
+    auto ns = options.full_path ? TimePath(packets, rounds, options)
+                                : TimeStage(packets, rounds, options);
+    reader_.Unpin();
+    RETURN_IF_ERROR(ns);
+    PacketTiming timing;
+    timing.packets = uint64_t{rounds} * packets.size();
+    if (timing.packets != 0) {
+      timing.ns_per_packet = *ns / static_cast<double>(timing.packets);
+    }
+    return timing;
+  }
+
+  Footprint BytesUsed() const override {
+    BlobGeneration& generation = table_.generation();
+    const BlobProgram& program = generation.program();
+    Footprint used;
+    used.program_bytes =
+        program.size() + program.uses().size() * sizeof(BlobUse);
+    used.control_bytes = program.chains().size() * sizeof(BlobChain);
+    used.state_bytes =
+        generation.state_bytes() + program.counters_count() * sizeof(Counters);
+    return used;
+  }
+
+  std::string Disassemble() const override {
+    const std::vector<uint8_t> bytes = table_.Bytes();
+    const auto view = BlobView::Parse(bytes);
+    return view ? view->Disassemble() : view.error().ToString();
+  }
+
+ private:
+  bool HasStage(Stage stage) const override { return reader_.HasStage(stage); }
+  StageVerdict Evaluate(Stage stage, PacketState* packet) override {
+    return reader_.Evaluate(stage, trace_, packet);
+  }
+
+  Status CheckFamily(std::span<const Packet> packets) const {
+    for (const Packet& packet : packets) {
+      if (packet.family != family_) {
+        return Fail(
+            ErrorCode::kConflict,
+            fmt::format("an {} packet for an {} instance",
+                        FamilyName(packet.family), FamilyName(family_)),
+            SourcePlace{
+                .file = {}, .line = packet.line, .column = 0, .text = {}});
+      }
+    }
+    return {};
+  }
+
+  Result<double> TimePath(std::span<const Packet> packets, uint32_t rounds,
+                          const ClassifyOptions& options) {
+    Outcome outcome;
+    const auto start = Clock::now();
+    for (uint32_t round = 0; round < rounds; ++round) {
+      for (const Packet& packet : packets) {
+        path_.Run(packet, options, &outcome);
+      }
+    }
+    return static_cast<double>(NanosecondsSince(start));
+  }
+
+  Result<double> TimeStage(std::span<const Packet> packets, uint32_t rounds,
+                           const ClassifyOptions& options) {
+    const Stage stage{options.table, options.hook};
+    if (!HasStage(stage)) {
+      return Fail(
+          ErrorCode::kRange,
+          fmt::format("nothing is in force in table {} at {}",
+                      TableName(stage.table), HookChainName(stage.hook)));
+    }
+    std::vector<PacketState> states(packets.size());
+    for (size_t i = 0; i < packets.size(); ++i) {
+      path_.Place(packets[i], stage, &states[i]);
+    }
+    const auto start = Clock::now();
+    for (uint32_t round = 0; round < rounds; ++round) {
+      for (PacketState& state : states) {
+        reader_.Evaluate(stage, false, &state);
+      }
+    }
+    return static_cast<double>(NanosecondsSince(start));
+  }
+
+  Family family_;
+  Topology topology_;
+  Tracker tracker_;
+  BlobTable table_;
+  BlobTable::Reader reader_;
+  bool trace_ = false;
+  Path path_;
+};
+
+class BlobEngineImpl final : public Engine {
+ public:
+  std::string_view name() const override { return "blob"; }
+  EngineKind kind() const override { return EngineKind::kTwin; }
+  std::string_view description() const override {
+    return "xtables2-style reconstruction: one blob, one atomic swap";
+  }
+  Status Available() const override { return {}; }
+
+  Status Supports(const Ruleset& ruleset) const override {
+    for (const Table& table : ruleset.tables) {
+      for (const Chain& chain : table.chains) {
+        for (const Rule& rule : chain.rules) {
+          RETURN_IF_ERROR(SupportsRule(ruleset.family, rule));
+        }
+      }
+    }
+    return {};
+  }
+
+  Result<std::unique_ptr<Instance>> Open(
+      const OpenOptions& options) const override {
+    if (options.in_place) {
+      return Fail(ErrorCode::kUnsupported,
+                  "a twin has no place outside of this program");
+    }
+    return std::make_unique<BlobInstance>(options);
+  }
+
+ private:
+  static Status SupportsRule(Family family, const Rule& rule) {
+    for (const Extension& match : rule.matches) {
+      RETURN_IF_ERROR(SupportsExtension(
+          "match", FindXtMatch(family, match.name, match.revision) != nullptr,
+          rule, match));
+    }
+    if (rule.target.kind != TargetKind::kExtension) return {};
+    const Extension& target = rule.target.extension;
+    return SupportsExtension(
+        "target", FindXtTarget(family, target.name, target.revision) != nullptr,
+        rule, target);
+  }
+};
+
+}  // namespace
+
+const Engine& BlobEngine() {
+  static const BlobEngineImpl engine;
+  return engine;
+}
+
+}  // namespace nfarena
