@@ -191,6 +191,15 @@ void ExtensionInstance::ParseOption(const ExtensionOption& option,
     ParseX6(option, argument, context);
     return;
   }
+  if (context.sets != nullptr && IsSetOption(*extension_, option)) {
+    uint8_t* payload = reinterpret_cast<uint8_t*>(block_.data()) +
+                       XT_ALIGN(sizeof(xt_entry_match));
+    ParseSetOption(*extension_, option, argument, context.argv[*context.next],
+                   context.invert, context.family, *context.sets, payload,
+                   &flags_);
+    ++*context.next;
+    return;
+  }
   // Callbacks of the old style may take further words.
   optind = *context.next;
   if (const xtables_match* registered = extension_->match) {

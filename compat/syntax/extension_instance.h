@@ -13,6 +13,7 @@
 
 #include "compat/model/ruleset.h"
 #include "compat/syntax/extension_library.h"
+#include "compat/syntax/known_sets.h"
 #include "compat/syntax/xt_headers.h"
 
 namespace nfarena {
@@ -25,8 +26,9 @@ struct OptionContext {
   bool invert;  // a '!' stood before the option
   void* entry;  // struct ipt_entry or ip6t_entry, as far as it is known
   Family family;
-  bool resolve;   // names of hosts may be looked up
-  bool literals;  // false: libxtables reads literals too
+  bool resolve;           // names of hosts may be looked up
+  bool literals;          // false: libxtables reads literals too
+  const KnownSets* sets;  // null: libxtables asks the kernel for sets
   std::vector<std::string>* resolved_names;
 };
 

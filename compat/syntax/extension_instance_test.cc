@@ -16,7 +16,7 @@ namespace {
 std::string Payload(const std::string& line, Family family, TableKind table,
                     bool literals) {
   LibrarySession session(family);
-  RuleParser parser(&session, table, nullptr, false, literals);
+  RuleParser parser(&session, table, nullptr, {.literals = literals});
   ParsedCommand command;
   Rule rule;
   const Status status = parser.Parse(line, 0, false, &command, &rule);

@@ -28,7 +28,7 @@ constexpr size_t kMaxNameSize = XT_EXTENSION_MAXNAMELEN - 1;
 // Unknown names come from the text; remembering them is bounded.
 constexpr size_t kMaxUnknownNames = 4096;
 
-[[noreturn]] __attribute__((format(printf, 2, 3))) void ThrowExit(
+__attribute__((noreturn, format(printf, 2, 3))) void ThrowExit(
     xtables_exittype status, const char* format, ...) {
   char text[1024];
   va_list arguments;

@@ -70,12 +70,11 @@ bool ParseCounter(std::string_view text, uint64_t* out) {
 }  // namespace
 
 RuleParser::RuleParser(LibrarySession* session, TableKind table,
-                       const ChainNames* chains, bool resolve, bool literals)
+                       const ChainNames* chains, const Options& options)
     : session_(session),
       table_(table),
       chains_(chains),
-      resolve_(resolve),
-      literals_(literals),
+      options_given_(options),
       ipv4_(session->family() == Family::kIpv4) {}
 
 void RuleParser::Refuse(ErrorCode code, std::string message, int index) const {
@@ -480,9 +479,9 @@ void RuleParser::HandleBase(char option, char* argument, int index,
       SetOption(kOptSource, 's', kInvertSrc, index);
       source_word_ = value_word;
       current_ = value_word;
-      if (auto parsed =
-              ParseAddressList(argument, session_->family(), resolve_,
-                               &command_->sources, &command_->resolved_names);
+      if (auto parsed = ParseAddressList(
+              argument, session_->family(), options_given_.resolve,
+              &command_->sources, &command_->resolved_names);
           !parsed) {
         Refuse(parsed.error().code, std::move(parsed.error().message),
                value_word);
@@ -492,9 +491,9 @@ void RuleParser::HandleBase(char option, char* argument, int index,
       SetOption(kOptDestination, 'd', kInvertDst, index);
       destination_word_ = value_word;
       current_ = value_word;
-      if (auto parsed = ParseAddressList(argument, session_->family(), resolve_,
-                                         &command_->destinations,
-                                         &command_->resolved_names);
+      if (auto parsed = ParseAddressList(
+              argument, session_->family(), options_given_.resolve,
+              &command_->destinations, &command_->resolved_names);
           !parsed) {
         Refuse(parsed.error().code, std::move(parsed.error().message),
                value_word);
@@ -739,8 +738,9 @@ void RuleParser::HandleExtensionOption(const FoundOption& found, char* argument,
                               .invert = invert_,
                               .entry = &entry_,
                               .family = session_->family(),
-                              .resolve = resolve_,
-                              .literals = literals_,
+                              .resolve = options_given_.resolve,
+                              .literals = options_given_.literals,
+                              .sets = options_given_.sets,
                               .resolved_names = &command_->resolved_names};
   if (has_target_ && found.extension == &target_.extension()) {
     target_.ParseOption(*found.option, argument, context);

@@ -20,6 +20,7 @@
 #include "compat/syntax/address.h"
 #include "compat/syntax/extension_instance.h"
 #include "compat/syntax/extension_library.h"
+#include "compat/syntax/known_sets.h"
 #include "compat/syntax/tokenizer.h"
 #include "compat/syntax/xt_headers.h"
 
@@ -67,12 +68,17 @@ struct ParsedCommand {
 
 class RuleParser {
  public:
-  /// `session` must outlive the parser.  `chains` null: any name that is not a
-  /// target is taken for a chain.  `resolve`: names of hosts are looked up.
-  /// `literals` false: literal ports and addresses of extensions are read by
-  /// libxtables too, slowly; for comparing the two ways.
+  struct Options {
+    bool resolve = false;  // names of hosts are looked up
+    /// False: literal ports and addresses of extensions are read by libxtables
+    /// too, slowly; for comparing the two ways.
+    bool literals = true;
+    const KnownSets* sets = nullptr;  // null: the kernel is asked for sets
+  };
+  /// `session` and what the options point to must outlive the parser.  `chains`
+  /// null: any name that is not a target is taken for a chain.
   RuleParser(LibrarySession* session, TableKind table, const ChainNames* chains,
-             bool resolve, bool literals = true);
+             const Options& options);
 
   /// Parses `line` from byte `start` on.  The rule's selector, matches and
   /// target go to `rule`, which is empty before; its addresses only to
@@ -121,8 +127,7 @@ class RuleParser {
   LibrarySession* session_;
   TableKind table_;
   const ChainNames* chains_;
-  bool resolve_;
-  bool literals_;
+  const Options options_given_;
   bool ipv4_;
 
   Words words_;

@@ -431,6 +431,31 @@ class SaveKernel : public testing::Test {
     }
   }
 
+  // The numbers and the form that the kernel and libxtables give, from the
+  // "ipset save" text alone.
+  static void ExpectSameWithoutTheKernel() {
+    const auto sets = ReadKnownSets(RunShell("ipset save").output);
+    ASSERT_TRUE(sets);
+    const std::string text =
+        "*filter\n"
+        "-A INPUT -m set --match-set s4 src -j DROP\n"
+        "-A INPUT -m set ! --match-set p4 src,dst --return-nomatch\n"
+        "-A INPUT -m set --match-set p4 dst,src ! --update-counters "
+        "! --update-subcounters --packets-gt 5 --bytes-lt 100\n"
+        "-A INPUT -m set --match-set s4 dst ! --packets-eq 1 --bytes-eq 2\n"
+        "-A INPUT -j SET --add-set s4 src --exist --timeout 60\n"
+        "-A INPUT -j SET --del-set p4 src,dst --add-set s4 dst\n"
+        "-A INPUT -j SET --map-set p4 src,dst --map-mark --map-prio "
+        "--map-queue\n"
+        "COMMIT\n";
+    const auto asked = ParseSave(text, {}, nullptr);
+    const auto read = ParseSave(text, {.sets = &*sets}, nullptr);
+    ASSERT_TRUE(asked) << asked.error().ToString();
+    ASSERT_TRUE(read) << read.error().ToString();
+    EXPECT_TRUE(SameRules(*asked, *read));
+    EXPECT_EQ(PrintSave(*asked, {}), PrintSave(*read, {.sets = &*sets}));
+  }
+
   static std::string reason_;
   static std::string directory_;
 };
@@ -463,6 +488,7 @@ TEST_F(SaveKernel, Sets) {
   Compare(Family::kIpv6, "filter",
           "*filter\n:INPUT ACCEPT [0:0]\n"
           "-A INPUT -m set --match-set s6 src -j DROP\nCOMMIT\n");
+  ExpectSameWithoutTheKernel();
   // A set of the other family.
   const auto wrong = ParseSave(
       "*filter\n-A INPUT -m set --match-set s6 src\nCOMMIT\n", {}, nullptr);

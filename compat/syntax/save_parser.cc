@@ -258,8 +258,9 @@ Status SaveReader::OpenTable(std::string_view line) {
   // Without --noflush a table starts empty, also when it comes a second time.
   if (options_.base == nullptr) table = EmptyTable(*kind);
   table_ = std::make_unique<TableReader>(&table);
-  parser_ = std::make_unique<RuleParser>(&session_, *kind, table_.get(),
-                                         options_.resolve);
+  parser_ = std::make_unique<RuleParser>(
+      &session_, *kind, table_.get(),
+      RuleParser::Options{.resolve = options_.resolve, .sets = options_.sets});
   return {};
 }
 
@@ -613,7 +614,7 @@ Result<Rule> ParseRule(std::string_view text, Family family, TableKind table) {
   }
   LibrarySession session(family);
   RETURN_IF_ERROR(session.status());
-  RuleParser parser(&session, table, nullptr, false);
+  RuleParser parser(&session, table, nullptr, {});
   ParsedCommand command;
   Rule rule;
   RETURN_IF_ERROR(parser.Parse(text, 0, false, &command, &rule));

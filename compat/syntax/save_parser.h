@@ -18,6 +18,7 @@
 #include "compat/model/delta.h"
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
+#include "compat/syntax/known_sets.h"
 
 namespace nfarena {
 
@@ -41,6 +42,9 @@ struct ParseOptions {
   /// Look up names of hosts and networks, with a Warning for each; false = a
   /// name is an error.  Names of ports and protocols are always known.
   bool resolve = true;
+  /// The ipsets that rules may name (ReadKnownSets); null = the kernel is asked
+  /// for those of this network namespace.
+  const KnownSets* sets = nullptr;
 };
 
 /// Parses a whole text.  Errors carry line, column and the offending piece:

@@ -84,7 +84,7 @@ class Printer {
 
   LibrarySession session_;
   Family family_;
-  const PrintOptions& options_;
+  const PrintOptions options_;
   std::string out_;
   std::vector<uint64_t> block_;
   EntryHead head_{};
@@ -305,6 +305,10 @@ void Printer::Match(const Extension& extension) {
   Append(&out_, " -m ");
   Append(&out_, shown->alias != nullptr ? shown->alias(entry)
                                         : extension.name.c_str());
+  if (options_.sets != nullptr &&
+      PrintSetExtension(extension, false, *options_.sets, &out_)) {
+    return;
+  }
   if (exact != nullptr && exact->save != nullptr) {
     Save([&] { exact->save(&head_, entry); });
   } else if (loaded->match->save != nullptr) {
@@ -328,6 +332,10 @@ void Printer::ExtensionTarget(const Extension& extension) {
   Append(&out_, " -j ");
   Append(&out_, shown->alias != nullptr ? shown->alias(entry)
                                         : extension.name.c_str());
+  if (options_.sets != nullptr &&
+      PrintSetExtension(extension, true, *options_.sets, &out_)) {
+    return;
+  }
   if (exact != nullptr && exact->save != nullptr) {
     Save([&] { exact->save(&head_, entry); });
   } else if (loaded->target->save != nullptr) {
