@@ -104,14 +104,15 @@ static_assert(sizeof(Data) == 16);
 
 struct PayloadCode {
   Instruction head;
-  uint8_t base, offset, length, dreg;
-  uint32_t unused;
+  uint8_t base, length, dreg, unused;
+  uint16_t offset, unused2;
 };
 
 struct PayloadStoreCode {
   Instruction head;
-  uint8_t base, offset, length, sreg;
-  uint8_t csum_type, csum_offset, csum_flags, unused;
+  uint8_t base, length, sreg, csum_type;
+  uint16_t offset;
+  uint8_t csum_offset, csum_flags;
 };
 
 struct CmpFastCode {
@@ -159,8 +160,8 @@ struct BitwiseCode {
 
 struct ByteorderCode {
   Instruction head;
-  uint8_t sreg, dreg, op, size;
-  uint32_t unused;
+  uint8_t sreg, dreg, op, length, size;
+  uint8_t unused[3];
 };
 
 struct ImmediateCode {

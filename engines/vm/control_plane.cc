@@ -120,7 +120,8 @@ ControlPlane::Round ControlPlane::RunBatch(const Batch& batch,
   }
   if (error != 0) {
     Abort();
-    result->answers.push_back({batch.begin_seq, error});
+    // The kernel points at the first message, whichever was at fault.
+    result->answers.push_back({batch.messages.front().seq, error});
     return Round::kDone;
   }
   if (batch.end == BatchEnd::kValidate) {

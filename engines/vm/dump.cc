@@ -14,10 +14,6 @@ constexpr uint16_t MessageType(uint16_t message) {
   return static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message);
 }
 
-// NFTA_SET_TYPE and NFTA_SET_COUNT, since 6.16.
-constexpr uint16_t kSetTypeAttribute = 19;
-constexpr uint16_t kSetCountAttribute = 20;
-
 }  // namespace
 
 std::vector<uint8_t> ControlPlane::Dump(DumpKind kind,
@@ -305,13 +301,14 @@ void ControlPlane::DumpObject(const Table& table, const Object& object,
   DumpContext context;
   context.control = this;
   context.now_ms = now_ms_;
-  writer->BeginMessage(MessageType(NFT_MSG_NEWOBJ), NLM_F_MULTI, request.seq,
+  writer->BeginMessage(MessageType(NFT_MSG_NEWOBJ),
+                       NLM_F_MULTI | NLM_F_APPEND, request.seq,
                        request.port_id, table.family,
                        static_cast<uint16_t>(base_seq_));
   writer->PutString(NFTA_OBJ_TABLE, table.name);
   writer->PutString(NFTA_OBJ_NAME, object.name);
-  writer->PutBe64(NFTA_OBJ_HANDLE, object.handle);
   writer->PutBe32(NFTA_OBJ_TYPE, static_cast<uint32_t>(object.type));
+  writer->PutBe64(NFTA_OBJ_HANDLE, object.handle);
   writer->PutBe32(NFTA_OBJ_USE, object.use);
   const size_t data = writer->BeginNest(NFTA_OBJ_DATA);
   DumpExpressionData(context, object.instruction(), writer);

@@ -407,16 +407,17 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
   if (op != NFT_BYTEORDER_NTOH && op != NFT_BYTEORDER_HTON) return EINVAL;
   const uint32_t size = attributes[NFTA_BYTEORDER_SIZE].Be32();
   if (size != 2 && size != 4 && size != 8) return EINVAL;
-  if (attributes[NFTA_BYTEORDER_LEN].Be32() != size) return EOPNOTSUPP;
+  const uint32_t length = attributes[NFTA_BYTEORDER_LEN].Be32();
   code->op = static_cast<uint8_t>(op);
   code->size = static_cast<uint8_t>(size);
-  Errno error =
-      ParseLoad(*context, attributes[NFTA_BYTEORDER_SREG], size, &code->sreg);
+  code->length = static_cast<uint8_t>(length);
+  Errno error = ParseLoad(*context, attributes[NFTA_BYTEORDER_SREG], length,
+                          &code->sreg);
   if (error != 0) return error;
   error = ParseStore(context, attributes[NFTA_BYTEORDER_DREG],
-                     DataType::kValue, size, &code->dreg);
+                     DataType::kValue, length, &code->dreg);
   if (error != 0) return error;
-  return RegistersOverlap(code->sreg, code->dreg, size) ? EINVAL : 0;
+  return RegistersOverlap(code->sreg, code->dreg, length) ? EINVAL : 0;
 }
 
 void Dump(const DumpContext&, const ByteorderCode& code,
@@ -424,8 +425,8 @@ void Dump(const DumpContext&, const ByteorderCode& code,
   PutRegister(writer, NFTA_BYTEORDER_SREG, code.sreg);
   PutRegister(writer, NFTA_BYTEORDER_DREG, code.dreg);
   writer->PutBe32(NFTA_BYTEORDER_OP, code.op);
+  writer->PutBe32(NFTA_BYTEORDER_LEN, code.length);
   writer->PutBe32(NFTA_BYTEORDER_SIZE, code.size);
-  writer->PutBe32(NFTA_BYTEORDER_LEN, code.size);
 }
 
 }  // namespace nfarena::vm

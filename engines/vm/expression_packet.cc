@@ -46,7 +46,7 @@ constexpr AttributePolicy kPayloadPolicy{
     {{NFTA_PAYLOAD_SREG, AttributeKind::kU32, 0},
      {NFTA_PAYLOAD_DREG, AttributeKind::kU32, 0},
      {NFTA_PAYLOAD_BASE, AttributeKind::kU32, 0},
-     {NFTA_PAYLOAD_OFFSET, AttributeKind::kMax32, UINT8_MAX},
+     {NFTA_PAYLOAD_OFFSET, AttributeKind::kU32, 0},
      {NFTA_PAYLOAD_LEN, AttributeKind::kMax32, UINT8_MAX},
      {NFTA_PAYLOAD_CSUM_TYPE, AttributeKind::kU32, 0},
      {NFTA_PAYLOAD_CSUM_OFFSET, AttributeKind::kMax32, UINT8_MAX},
@@ -67,6 +67,7 @@ Errno SelectPayload(const DecodeContext&, const AttributeTable& attributes,
   }
   if (!attributes[NFTA_PAYLOAD_DREG]) return EINVAL;
   const uint32_t offset = attributes[NFTA_PAYLOAD_OFFSET].Be32();
+  if (offset > UINT16_MAX) return ERANGE;
   const uint32_t length = attributes[NFTA_PAYLOAD_LEN].Be32();
   const bool fast = length <= 4 && PowerOfTwo(length) && offset % length == 0 &&
                     (base == NFT_PAYLOAD_NETWORK_HEADER ||
@@ -78,7 +79,7 @@ Errno SelectPayload(const DecodeContext&, const AttributeTable& attributes,
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            PayloadCode* code) {
   code->base = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_BASE].Be32());
-  code->offset = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_OFFSET].Be32());
+  code->offset = static_cast<uint16_t>(attributes[NFTA_PAYLOAD_OFFSET].Be32());
   code->length = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_LEN].Be32());
   return ParseStore(context, attributes[NFTA_PAYLOAD_DREG], DataType::kValue,
                     code->length, &code->dreg);
@@ -94,7 +95,7 @@ void Dump(const DumpContext&, const PayloadCode& code, MessageWriter* writer) {
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            PayloadStoreCode* code) {
   code->base = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_BASE].Be32());
-  code->offset = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_OFFSET].Be32());
+  code->offset = static_cast<uint16_t>(attributes[NFTA_PAYLOAD_OFFSET].Be32());
   code->length = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_LEN].Be32());
   uint32_t type = NFT_PAYLOAD_CSUM_NONE;
   if (attributes[NFTA_PAYLOAD_CSUM_TYPE]) {

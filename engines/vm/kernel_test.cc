@@ -263,6 +263,16 @@ const std::vector<Case>& Cases() {
               PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 2,
                          NFT_PAYLOAD_CSUM_INET, 10, 0)});
        }},
+      {"byteorder_of_several",
+       [] {
+         return OneRule(
+             {Meta(NFT_META_IIFNAME),
+              Words("byteorder", {{NFTA_BYTEORDER_SREG, 1},
+                                  {NFTA_BYTEORDER_DREG, 1},
+                                  {NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON},
+                                  {NFTA_BYTEORDER_LEN, 8},
+                                  {NFTA_BYTEORDER_SIZE, 4}})});
+       }},
       {"conntrack",
        [] {
          return OneRule({Ct(NFT_CT_STATE), Bitwise({6, 0, 0, 0}, {0, 0, 0, 0}),
@@ -745,6 +755,31 @@ const std::vector<Case>& Cases() {
       {"payload_base_unknown", [] { return OneRule({Payload(9, 0, 4)}); }},
       {"payload_offset_too_large",
        [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 256, 4)}); }},
+      {"payload_offset_16_bits",
+       [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 65535, 4)}); }},
+      {"payload_offset_17_bits",
+       [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 65536, 4)}); }},
+      {"payload_length_256",
+       [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 0, 256)}); }},
+      {"payload_store_offset_16_bits",
+       [] {
+         return OneRule(
+             {Immediate(1, Be32(1)),
+              PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 65534, 2, 1, 0, 0, 0)});
+       }},
+      {"payload_store_offset_17_bits",
+       [] {
+         return OneRule(
+             {Immediate(1, Be32(1)),
+              PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 65536, 2, 1, 0, 0, 0)});
+       }},
+      {"payload_store_checksum_offset_256",
+       [] {
+         return OneRule(
+             {Immediate(1, Be32(1)),
+              PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 1,
+                         NFT_PAYLOAD_CSUM_INET, 256, 0)});
+       }},
       {"payload_without_length",
        [] {
          return OneRule({Words("payload", {{NFTA_PAYLOAD_DREG, 1},

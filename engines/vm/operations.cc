@@ -152,21 +152,30 @@ int32_t Run(const BitwiseCode& code, Frame* frame) {
 
 int32_t Run(const ByteorderCode& code, Frame* frame) {
   Registers& registers = *frame->registers;
-  // Both directions swap on a little-endian machine.
-  switch (code.size) {
-    case 8: {
-      uint64_t value;
-      std::memcpy(&value, registers.at(code.sreg), sizeof(value));
-      registers.Store64(code.dreg, __builtin_bswap64(value));
-      break;
+  // Both directions swap on a little-endian machine.  Several values lie in a
+  // word each, also those of two bytes; a length that would leave the register
+  // file is cut off.
+  const size_t words = code.size == 8 ? 2 : 1;
+  for (size_t i = 0; i < code.length / code.size; ++i) {
+    const size_t from = code.sreg + i * words;
+    const size_t to = code.dreg + i * words;
+    if (std::max(from, to) + words > kRegisterWords) break;
+    const auto sreg = static_cast<uint8_t>(from);
+    const auto dreg = static_cast<uint8_t>(to);
+    switch (code.size) {
+      case 8: {
+        uint64_t value;
+        std::memcpy(&value, registers.at(sreg), sizeof(value));
+        registers.Store64(dreg, __builtin_bswap64(value));
+        break;
+      }
+      case 4:
+        *registers.at(dreg) = __builtin_bswap32(*registers.at(sreg));
+        break;
+      case 2:
+        registers.Store16(dreg, __builtin_bswap16(registers.Load16(sreg)));
+        break;
     }
-    case 4:
-      *registers.at(code.dreg) = __builtin_bswap32(*registers.at(code.sreg));
-      break;
-    case 2:
-      registers.Store16(code.dreg,
-                        __builtin_bswap16(registers.Load16(code.sreg)));
-      break;
   }
   return kVerdictContinue;
 }

@@ -394,11 +394,11 @@ std::unique_ptr<Element> Set::Remove(Element* element) {
       }
     }
   }
-  std::unique_ptr<Element> removed = std::move(elements_[element->position]);
-  if (removed.get() != elements_.back().get()) {
-    elements_[element->position] = std::move(elements_.back());
-    elements_[element->position]->position = element->position;
-  }
+  // The last element takes the place of the removed one.
+  const size_t position = element->position;
+  std::swap(elements_[position], elements_.back());
+  elements_[position]->position = position;
+  std::unique_ptr<Element> removed = std::move(elements_.back());
   elements_.pop_back();
   return removed;
 }
