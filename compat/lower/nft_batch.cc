@@ -21,6 +21,7 @@ class RulesetLowering {
  public:
   RulesetLowering(const Ruleset& ruleset, const NftOptions& options)
       : ruleset_(ruleset),
+        keep_other_tables_(options.keep_other_tables),
         writer_(ruleset.family, kFirstSeq),
         rules_(options, &writer_, &batch_) {}
 
@@ -35,6 +36,7 @@ class RulesetLowering {
     writer_.BeginBatch(genid);
     for (size_t i = 0; i < kTableKindCount; ++i) {
       const auto kind = static_cast<TableKind>(i);
+      if (keep_other_tables_ && ruleset_.table(kind) == nullptr) continue;
       // Deleting what is not there is an error, adding what is there is none.
       writer_.AddTable(TableName(kind));
       writer_.DeleteTable(TableName(kind));
@@ -85,6 +87,7 @@ class RulesetLowering {
   }
 
   const Ruleset& ruleset_;
+  bool keep_other_tables_;
   MessageWriter writer_;
   NftBatch batch_;
   nft::RuleWriter rules_;

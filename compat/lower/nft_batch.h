@@ -30,6 +30,9 @@ struct NftOptions {
   /// Lower NFQUEUE to nftables' queue expression.  Off, because a kernel may
   /// have nf_tables without it (CONFIG_NFT_QUEUE) but with the xtables target.
   bool native_queue = false;
+  /// Leave the tables that the ruleset does not name as they are, as
+  /// iptables-restore does; else they are deleted.
+  bool keep_other_tables = false;
 };
 
 /// How one rule was lowered.

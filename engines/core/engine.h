@@ -72,7 +72,8 @@ class Instance {
  public:
   virtual ~Instance() = default;
 
-  /// Puts `ruleset` in force, whole.  Tables it does not name are emptied.
+  /// Puts `ruleset` in force, whole.  Tables it does not name are emptied; in
+  /// place they are left alone, as iptables-restore does.
   /// On error the ruleset in force is unchanged.
   [[nodiscard]] virtual Result<UpdateCost> Replace(const Ruleset& ruleset) = 0;
   /// Applies `delta` to the ruleset in force, all or nothing, in the way this

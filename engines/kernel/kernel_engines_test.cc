@@ -106,12 +106,13 @@ constexpr Case kCases[] = {
      "IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.254 PROTO=UDP SPT=123 DPT=4000\n"
      "IN=eth0 OUT= SRC=192.0.2.7 DST=192.0.2.254 PROTO=UDP SPT=99 DPT=53\n"
      "IN=eth0 OUT=eth1 SRC=192.0.2.1 DST=10.0.0.9 PROTO=UDP SPT=1 DPT=2\n",
-     "accept filter/FORWARD/3 out=eth1 192.0.2.1:1024>10.0.0.2:8080 ttl=63\n"
+     "accept nat/POSTROUTING/policy out=eth1 192.0.2.1:1024>10.0.0.2:8080 "
+     "ttl=63\n"
      "accept filter/FORWARD/1 out=eth0 192.0.2.254:80>192.0.2.1:1024 ttl=63\n"
      "accept nat/POSTROUTING/1 out=eth0 192.0.2.254:4000>192.0.2.1:123 "
      "ttl=63\n"
      "accept filter/FORWARD/1 out=eth1 192.0.2.1:123>10.0.0.3:4000 ttl=63\n"
-     "accept nat/PREROUTING/2 here 192.0.2.7:99>192.0.2.254:5353 ttl=64\n"
+     "accept nat/INPUT/policy here 192.0.2.7:99>192.0.2.254:5353 ttl=64\n"
      "drop filter/FORWARD/policy\n"},
     {"masquerade", Family::kIpv4,
      "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n"
@@ -165,7 +166,7 @@ constexpr Case kCases[] = {
      "FIN SYN\n",
      "accept filter/INPUT/1 here 192.0.2.1:9>198.51.100.1:9 ttl=64\n"
      "accept filter/INPUT/4 here 192.0.2.1:9>198.51.100.1:10 ttl=64\n"
-     "accept filter/INPUT/policy out=eth0 198.51.100.1:10>192.0.2.1:9 "
+     "accept filter/OUTPUT/policy out=eth0 198.51.100.1:10>192.0.2.1:9 "
      "ttl=64\n"
      "accept filter/INPUT/3 here 192.0.2.1:9>198.51.100.1:10 ttl=64\n"
      "drop filter/INPUT/2\n"},
@@ -246,6 +247,65 @@ constexpr Case kCases[] = {
      "unrouted filter/INPUT/policy answer[eth0 198.51.100.1>192.0.2.1 icmp "
      "11/0 ttl=64]\n"
      "unrouted filter/INPUT/policy\n"},
+    // The rejected packet's own way is told from its answer's, though both are
+    // traced.
+    {"trace_target", Family::kIpv4,
+     "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+     "-A PREROUTING -j TRACE\n"
+     "-A OUTPUT -j TRACE\n"
+     "COMMIT\n"
+     "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
+     ":OUTPUT ACCEPT [0:0]\n"
+     "-A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable\n"
+     "-A INPUT -p tcp -j ACCEPT\n"
+     "-A OUTPUT -p icmp -j NFLOG --nflog-prefix answer --nflog-group 3\n"
+     "COMMIT\n",
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=9 DPT=9\n"
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=TCP SPT=9 DPT=9 SYN\n"
+     "IN=eth0 OUT=eth1 SRC=192.0.2.1 DST=203.0.113.9 TTL=1 PROTO=UDP SPT=9 "
+     "DPT=9\n",
+     "drop filter/INPUT/1 answer[eth0 198.51.100.1>192.0.2.1 icmp 3/3 "
+     "ttl=64]\n"
+     "accept filter/INPUT/2 here 192.0.2.1:9>198.51.100.1:9 ttl=64\n"
+     "unrouted raw/PREROUTING/policy answer[eth0 198.51.100.1>192.0.2.1 icmp "
+     "11/0 ttl=64]\n"},
+    // A packet rejected behind DNAT is answered by the address it was sent to.
+    {"reject_behind_dnat", Family::kIpv4,
+     "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n"
+     ":OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
+     "-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination "
+     "10.0.0.2\n"
+     "COMMIT\n"
+     "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
+     ":OUTPUT ACCEPT [0:0]\n"
+     "-A FORWARD -d 10.0.0.2/32 -j REJECT --reject-with "
+     "icmp-host-prohibited\n"
+     "COMMIT\n",
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=TCP SPT=9 DPT=80 "
+     "SYN\n",
+     "drop filter/FORWARD/1 answer[eth0 198.51.100.1>192.0.2.1 icmp 3/10 "
+     "ttl=64]\n"},
+    // The copy is told from the original by its own way through OUTPUT.
+    {"tee", Family::kIpv4,
+     "*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n"
+     ":FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
+     "-A PREROUTING -p udp -j TEE --gateway 192.0.2.9\n"
+     "COMMIT\n",
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=9 DPT=9\n",
+     "accept mangle/INPUT/policy here 192.0.2.1:9>198.51.100.1:9 ttl=64 "
+     "answer[eth0 192.0.2.1:9>198.51.100.1:9 ttl=63]\n"},
+    {"broadcast_and_group", Family::kIpv4,
+     "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n"
+     ":OUTPUT ACCEPT [0:0]\n"
+     "-A INPUT -m addrtype --dst-type BROADCAST -j ACCEPT\n"
+     "-A INPUT -m addrtype --dst-type MULTICAST -j ACCEPT\n"
+     "COMMIT\n",
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=255.255.255.255 PROTO=UDP SPT=68 DPT=67\n"
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=239.1.2.3 PROTO=UDP SPT=9 DPT=9\n"
+     "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=9 DPT=9\n",
+     "accept filter/INPUT/1 here 192.0.2.1:68>255.255.255.255:67 ttl=64\n"
+     "accept filter/INPUT/2 here 192.0.2.1:9>239.1.2.3:9 ttl=64\n"
+     "drop filter/INPUT/policy\n"},
     {"ipv6", Family::kIpv6,
      "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n"
      ":OUTPUT ACCEPT [0:0]\n"
@@ -272,7 +332,7 @@ constexpr Case kCases[] = {
      "RST]\n"
      "accept filter/FORWARD/policy out=eth1 2001:db8::1:1>2001:db8:2::1:2 "
      "ttl=63\n"
-     "accept filter/INPUT/policy out=eth0 2001:db8:1::1:1>2001:db8::1:2 "
+     "accept filter/OUTPUT/policy out=eth0 2001:db8:1::1:1>2001:db8::1:2 "
      "ttl=64\n"},
 };
 

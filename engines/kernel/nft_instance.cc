@@ -26,6 +26,8 @@ class NftInstance : public Instance {
         family_(family),
         lowering_(lowering) {
     in_force_.family = family;
+    // In place the other tables are somebody's.
+    lowering_.keep_other_tables = host_ == nullptr;
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {

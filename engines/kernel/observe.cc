@@ -110,11 +110,15 @@ Observer::Observer(const RuleIndex* rules, const Network* network, bool arrives,
 bool Observer::Stranger(const Event& event) {
   // A packet that came in by a device never sees OUTPUT; one that the stack
   // makes on its account does.
-  if (arrives_ && event.kind != EventKind::kNftTrace &&
-      event.hook == Hook::kOutput) {
-    aside_ = true;
-  }
+  if (arrives_ && HookOf(event) == Hook::kOutput) aside_ = true;
   return aside_;
+}
+
+std::optional<Hook> Observer::HookOf(const Event& event) const {
+  if (event.kind != EventKind::kNftTrace) return event.hook;
+  // nf_tables names no hook; the built-in chains have theirs.
+  const auto ref = rules_->Find(event);
+  return ref ? rules_->ChainOf(*ref).hook : std::nullopt;
 }
 
 void Observer::Take(const Event& event) {
@@ -181,9 +185,10 @@ void Observer::TakeMarker(Marker marker) {
     SettlePending();
     if (of_pending) return;
   }
-  if (arrives_ &&
-      (marker == Marker::kOutputBegin || marker == Marker::kOutputEnd)) {
-    aside_ = true;
+  // A packet of this host sees OUTPUT once; a copy of it, a second time.
+  if (marker == Marker::kOutputBegin) {
+    if (arrives_ || output_seen_) aside_ = true;
+    output_seen_ = true;
   }
   if (aside_) return;
   switch (marker) {
@@ -231,15 +236,19 @@ void Observer::TakeTrace(const Event& event) {
     if (auto log = LogOf(*rule, rules_->ruleset().family)) {
       outcome_->logs.push_back(std::move(*log));
     }
-    // What the stack answers is sent from inside the rule.
+    // What the stack answers is sent from inside the rule: ip_tables traces
+    // before that, nf_tables after it.
     if (IsTarget(rule, "REJECT")) aside_ = aside_for_good_ = true;
-    if (IsTarget(rule, "TEE")) aside_ = true;
+    if (event.kind == EventKind::kLegacyTrace && IsTarget(rule, "TEE")) {
+      aside_ = true;
+    }
     return;
   }
   last_rule_ = nullptr;
   outcome_->decided_by = *ref;
   const Chain& chain = rules_->ChainOf(*ref);
-  drop_explained_ = chain.hook && chain.policy == Policy::kDrop;
+  drop_explained_ =
+      event.drops || (chain.hook && chain.policy == Policy::kDrop);
 }
 
 void Observer::SettlePending() {

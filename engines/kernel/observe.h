@@ -85,6 +85,7 @@ class Observer {
   void SettlePending();
   void AddEmission(const Event& event);
   bool Stranger(const Event& event);
+  std::optional<Hook> HookOf(const Event& event) const;
 
   const RuleIndex* rules_;
   const Network* network_;
@@ -100,6 +101,7 @@ class Observer {
   bool drop_explained_ = false;
   bool decided_ = false;  // accepted or queued
   bool on_loopback_ = false;
+  bool output_seen_ = false;
   /// Events belong to a packet the stack made, up to its final record...
   bool aside_ = false;
   /// ...or for ever, when it answers a packet that is dropped thereafter.

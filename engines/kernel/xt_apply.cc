@@ -4,8 +4,15 @@
 #include <netinet/in.h>
 
 // After glibc's own headers, whose structures the kernel's then leave out.
-#include <libiptc/libip6tc.h>
+#include <libiptc/ipt_kernel_headers.h>
 #include <libiptc/libiptc.h>
+#include <libiptc/xtcshared.h>
+#include <linux/netfilter_ipv6/ip6_tables.h>
+
+// Unlike libiptc.h, iptables 1.8.9's libip6tc.h does not say that it is C.
+extern "C" {
+#include <libiptc/libip6tc.h>
+}
 
 #include <algorithm>
 #include <cerrno>
