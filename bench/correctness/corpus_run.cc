@@ -47,6 +47,11 @@ class EntryRun {
     parse.family = entry_.ipv6 ? Family::kIpv6 : Family::kIpv4;
     parse.counters = false;
     parse.resolve = false;
+    KnownSets sets;
+    if (!entry_.ipset.text.empty()) {
+      ASSIGN_OR_RETURN(sets, ReadKnownSets(entry_.ipset.text));
+      parse.sets = &sets;
+    }
     ASSIGN_OR_RETURN(ruleset_, ParseSave(entry_.ruleset.text, parse, nullptr));
     ASSIGN_OR_RETURN(const std::vector<Packet> own,
                      ParsePackets(entry_.packets.text, parse.file));

@@ -107,6 +107,13 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   parse.base = base;
   parse.counters = counters;
   parse.resolve = options.resolve;
+  // Without the text of the sets the kernel's own are meant.
+  KnownSets sets;
+  if (!options.ipset_path.empty()) {
+    ASSIGN_OR_RETURN(loaded.ipset_save, ReadInput(options.ipset_path));
+    ASSIGN_OR_RETURN(sets, ReadKnownSets(loaded.ipset_save));
+    parse.sets = &sets;
+  }
   std::vector<Warning> warnings;
   auto ruleset = ParseSave(loaded.text, parse, &warnings);
   for (const Warning& warning : warnings) {
@@ -115,9 +122,6 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   }
   if (!ruleset) return tl::unexpected(std::move(ruleset).error());
   loaded.ruleset = std::move(*ruleset);
-  if (!options.ipset_path.empty()) {
-    ASSIGN_OR_RETURN(loaded.ipset_save, ReadInput(options.ipset_path));
-  }
   return loaded;
 }
 
