@@ -264,7 +264,11 @@ class MatchEncoder {
                     offsetof(xt_statistic_info, u.nth.count));
   }
 
-  Extension operator()(const SetMatch&) const { return {}; }
+  /// Conditions that no native form is raised to.
+  template <typename Other>
+  Extension operator()(const Other&) const {
+    return {};
+  }
 
  private:
   /// libxtables begins with a mask of ones and writes the 4 bytes of IPv4's

@@ -165,6 +165,12 @@ class TargetEncoder {
     return Pack("CLASSIFY", 0, raw);
   }
 
+  /// Targets that no native form is raised to.
+  template <typename Other>
+  Extension operator()(const Other&) const {
+    return {};
+  }
+
  private:
   static ipt_reject_with Reject4(uint8_t code) {
     switch (code) {

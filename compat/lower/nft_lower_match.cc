@@ -374,6 +374,11 @@ class ConditionLowering {
     return "an ipset is not a set of nf_tables";
   }
 
+  template <typename Other>
+  std::string operator()(const Other&) {
+    return "it has no native form here";
+  }
+
  private:
   bool Protocol(uint8_t protocol) const {
     return selector_.protocol == protocol &&

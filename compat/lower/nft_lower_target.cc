@@ -220,6 +220,11 @@ class ActionLowering {
     return "";
   }
 
+  template <typename Other>
+  std::string operator()(const Other&) {
+    return "it has no native form here";
+  }
+
  private:
   Data Bytes(const Address& address) const {
     return Data(

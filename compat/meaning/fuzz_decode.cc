@@ -14,14 +14,22 @@ namespace {
 // So that the fuzzer need not find the names by itself; keep with the decoder
 // tables of match.cc and target.cc.
 constexpr const char* kNames[] = {
-    "tcp",     "udp",     "udplite",    "icmp",     "icmp6",    "multiport",
-    "iprange", "state",   "conntrack",  "mark",     "connmark", "limit",
-    "mac",     "length",  "addrtype",   "dscp",     "tos",      "ttl",
-    "hl",      "pkttype", "owner",      "comment",  "set",      "statistic",
-    "REJECT",  "LOG",     "NFLOG",      "NFQUEUE",  "MARK",     "CONNMARK",
-    "SNAT",    "DNAT",    "MASQUERADE", "REDIRECT", "NETMAP",   "CT",
-    "NOTRACK", "TRACE",   "TCPMSS",     "DSCP",     "TOS",      "TTL",
-    "HL",      "CLASSIFY"};
+    "tcp",       "udp",       "udplite",    "icmp",        "icmp6",
+    "multiport", "iprange",   "state",      "conntrack",   "mark",
+    "connmark",  "limit",     "mac",        "length",      "addrtype",
+    "dscp",      "tos",       "ttl",        "hl",          "pkttype",
+    "owner",     "comment",   "set",        "statistic",   "REJECT",
+    "LOG",       "NFLOG",     "NFQUEUE",    "MARK",        "CONNMARK",
+    "SNAT",      "DNAT",      "MASQUERADE", "REDIRECT",    "NETMAP",
+    "CT",        "NOTRACK",   "TRACE",      "TCPMSS",      "DSCP",
+    "TOS",       "TTL",       "HL",         "CLASSIFY",    "recent",
+    "hashlimit", "connlimit", "connbytes",  "quota",       "time",
+    "ecn",       "esp",       "ah",         "sctp",        "dccp",
+    "tcpmss",    "string",    "u32",        "frag",        "rt",
+    "hbh",       "dst",       "ipv6header", "helper",      "rpfilter",
+    "policy",    "physdev",   "cpu",        "realm",       "socket",
+    "devgroup",  "CHECKSUM",  "ECN",        "TCPOPTSTRIP", "TEE",
+    "AUDIT"};
 
 }  // namespace
 

@@ -25,6 +25,7 @@
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <linux/netfilter_ipv6/ip6t_hl.h>
 
+#include "compat/meaning/decoders.h"
 #include "compat/meaning/payload.h"
 
 namespace nfarena {
@@ -401,7 +402,9 @@ constexpr payload::Decoder<Condition> kDecoders[] = {
 }  // namespace
 
 Result<Condition> DecodeMatch(Family family, const Extension& match) {
-  return payload::Decode(kDecoders, "match", family, match);
+  return payload::Decode<Condition>(
+      {kDecoders, StatefulDecoders(), HeaderDecoders(), HostDecoders()},
+      "match", family, match);
 }
 
 }  // namespace nfarena

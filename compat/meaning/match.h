@@ -16,6 +16,9 @@
 #include <variant>
 #include <vector>
 
+#include "compat/meaning/match_headers.h"
+#include "compat/meaning/match_host.h"
+#include "compat/meaning/match_stateful.h"
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
 
@@ -279,12 +282,21 @@ struct SetMatch {
   bool operator==(const SetMatch&) const = default;
 };
 
-using Condition =
-    std::variant<TcpMatch, UdpMatch, IcmpMatch, MultiportMatch, IprangeMatch,
-                 ConntrackMatch, StateMatch, MarkMatch, ConnmarkMatch,
-                 LimitMatch, MacMatch, AddrtypeMatch, LengthMatch, DscpMatch,
-                 TosMatch, TtlMatch, PkttypeMatch, OwnerMatch, CommentMatch,
-                 StatisticMatch, SetMatch>;
+using Condition = std::variant<
+    // match.h
+    TcpMatch, UdpMatch, IcmpMatch, MultiportMatch, IprangeMatch, ConntrackMatch,
+    StateMatch, MarkMatch, ConnmarkMatch, LimitMatch, MacMatch, AddrtypeMatch,
+    LengthMatch, DscpMatch, TosMatch, TtlMatch, PkttypeMatch, OwnerMatch,
+    CommentMatch, StatisticMatch, SetMatch,
+    // match_stateful.h
+    RecentMatch, HashlimitMatch, ConnlimitMatch, ConnbytesMatch, QuotaMatch,
+    TimeMatch,
+    // match_headers.h
+    EcnMatch, EspMatch, AhMatch, SctpMatch, DccpMatch, TcpmssMatch, StringMatch,
+    U32Match, FragMatch, RtMatch, OptionsMatch, Ipv6headerMatch,
+    // match_host.h
+    HelperMatch, RpfilterMatch, PolicyMatch, PhysdevMatch, CpuMatch, RealmMatch,
+    SocketMatch, DevgroupMatch>;
 
 /// Decodes one match of a rule.  `place` of an error holds the extension's
 /// column and name; line and file are the caller's to add.

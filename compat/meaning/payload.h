@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -79,20 +81,23 @@ struct Decoder {
   Result<Meaning> (*decode)(Family family, const Extension& extension);
 };
 
-/// Finds the decoder and runs it, or says why there is none.
-template <typename Meaning, size_t N>
-[[nodiscard]] Result<Meaning> Decode(const Decoder<Meaning> (&table)[N],
-                                     std::string_view kind, Family family,
-                                     const Extension& extension) {
+/// Finds the decoder in one of the tables and runs it, or says why there is
+/// none.
+template <typename Meaning>
+[[nodiscard]] Result<Meaning> Decode(
+    std::initializer_list<std::span<const Decoder<Meaning>>> tables,
+    std::string_view kind, Family family, const Extension& extension) {
   bool name_known = false;
   bool family_known = false;
-  for (const Decoder<Meaning>& decoder : table) {
-    if (decoder.name != extension.name) continue;
-    name_known = true;
-    if (!(family == Family::kIpv4 ? decoder.ipv4 : decoder.ipv6)) continue;
-    family_known = true;
-    if (decoder.revision != extension.revision) continue;
-    return decoder.decode(family, extension);
+  for (const auto& table : tables) {
+    for (const Decoder<Meaning>& decoder : table) {
+      if (decoder.name != extension.name) continue;
+      name_known = true;
+      if (!(family == Family::kIpv4 ? decoder.ipv4 : decoder.ipv6)) continue;
+      family_known = true;
+      if (decoder.revision != extension.revision) continue;
+      return decoder.decode(family, extension);
+    }
   }
   std::string message = std::string(kind) + " " + extension.name;
   if (family_known) {

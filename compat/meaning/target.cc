@@ -5,6 +5,8 @@
 #include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/xt_AUDIT.h>
+#include <linux/netfilter/xt_CHECKSUM.h>
 #include <linux/netfilter/xt_CLASSIFY.h>
 #include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_DSCP.h>
@@ -12,9 +14,12 @@
 #include <linux/netfilter/xt_NFLOG.h>
 #include <linux/netfilter/xt_NFQUEUE.h>
 #include <linux/netfilter/xt_TCPMSS.h>
+#include <linux/netfilter/xt_TCPOPTSTRIP.h>
+#include <linux/netfilter/xt_TEE.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_dscp.h>
 #include <linux/netfilter/xt_mark.h>
+#include <linux/netfilter_ipv4/ipt_ECN.h>
 #include <linux/netfilter_ipv4/ipt_REJECT.h>
 #include <linux/netfilter_ipv4/ipt_TTL.h>
 #include <linux/netfilter_ipv6/ip6t_HL.h>
@@ -379,6 +384,59 @@ Result<Action> DecodeClassify(Family, const Extension& target) {
   return ClassifyTarget{raw.priority};
 }
 
+Result<Action> DecodeChecksum(Family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<xt_CHECKSUM_info>(target));
+  if (raw.operation != XT_CHECKSUM_OP_FILL) {
+    return FailAt(target, ErrorCode::kRange, "CHECKSUM: unknown operation");
+  }
+  return ChecksumTarget{};
+}
+
+Result<Action> DecodeEcn(Family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<ipt_ECN_info>(target));
+  constexpr uint32_t kKnown =
+      IPT_ECN_OP_SET_IP | IPT_ECN_OP_SET_ECE | IPT_ECN_OP_SET_CWR;
+  RETURN_IF_ERROR(RefuseBits(target, raw.operation, kKnown, "operation"));
+  RETURN_IF_ERROR(RefuseBits(target, raw.ip_ect, 3, "codepoint"));
+  EcnTarget ecn;
+  ecn.set_ip = raw.operation & IPT_ECN_OP_SET_IP;
+  ecn.ip_ect = raw.ip_ect;
+  ecn.set_ece = raw.operation & IPT_ECN_OP_SET_ECE;
+  ecn.ece = raw.proto.tcp.ece;
+  ecn.set_cwr = raw.operation & IPT_ECN_OP_SET_CWR;
+  ecn.cwr = raw.proto.tcp.cwr;
+  return ecn;
+}
+
+Result<Action> DecodeTcpoptstrip(Family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<xt_tcpoptstrip_target_info>(target));
+  TcpoptstripTarget strip;
+  std::copy_n(raw.strip_bmap, strip.kinds.size(), strip.kinds.begin());
+  return strip;
+}
+
+Result<Action> DecodeTee(Family family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<xt_tee_tginfo>(target));
+  if (raw.oif[sizeof(raw.oif) - 1] != '\0') {
+    return FailAt(target, ErrorCode::kRange, "TEE: device name has no end");
+  }
+  TeeTarget tee;
+  tee.gateway = ToAddress(family, raw.gw);
+  tee.out = Text(raw.oif);
+  if (tee.gateway == Address{}) {
+    return FailAt(target, ErrorCode::kRange, "TEE: no gateway");
+  }
+  return tee;
+}
+
+Result<Action> DecodeAudit(Family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<xt_audit_info>(target));
+  if (raw.type > XT_AUDIT_TYPE_MAX) {
+    return FailAt(target, ErrorCode::kRange, "AUDIT: unknown type");
+  }
+  return AuditTarget{static_cast<AuditType>(raw.type)};
+}
+
 // Revisions as registered by the kernel (net/netfilter/xt_*.c of 6.1 and 6.18)
 // that iptables 1.8.9 may choose.
 constexpr payload::Decoder<Action> kDecoders[] = {
@@ -413,12 +471,17 @@ constexpr payload::Decoder<Action> kDecoders[] = {
     {"TTL", 0, true, false, DecodeTtl},
     {"HL", 0, false, true, DecodeTtl},
     {"CLASSIFY", 0, true, true, DecodeClassify},
+    {"CHECKSUM", 0, true, true, DecodeChecksum},
+    {"ECN", 0, true, false, DecodeEcn},
+    {"TCPOPTSTRIP", 0, true, true, DecodeTcpoptstrip},
+    {"TEE", 1, true, true, DecodeTee},
+    {"AUDIT", 0, true, true, DecodeAudit},
 };
 
 }  // namespace
 
 Result<Action> DecodeTarget(Family family, const Extension& target) {
-  return payload::Decode(kDecoders, "target", family, target);
+  return payload::Decode<Action>({kDecoders}, "target", family, target);
 }
 
 }  // namespace nfarena

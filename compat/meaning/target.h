@@ -3,6 +3,7 @@
 // the model itself says them (TargetKind).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -172,11 +173,49 @@ struct ClassifyTarget {
   bool operator==(const ClassifyTarget&) const = default;
 };
 
-using Action = std::variant<RejectTarget, LogTarget, NflogTarget, NfqueueTarget,
-                            MarkTarget, ConnmarkTarget, SnatTarget, DnatTarget,
-                            MasqueradeTarget, RedirectTarget, NetmapTarget,
-                            CtTarget, NotrackTarget, TraceTarget, TcpmssTarget,
-                            DscpTarget, TosTarget, TtlTarget, ClassifyTarget>;
+/// -j CHECKSUM: fills in a checksum that was left to the hardware; a complete
+/// packet stays as it is.
+struct ChecksumTarget {
+  bool operator==(const ChecksumTarget&) const = default;
+};
+
+/// -j ECN (IPv4)
+struct EcnTarget {
+  bool set_ip = false;
+  uint8_t ip_ect = 0;  // the two bits
+  bool set_ece = false, ece = false;
+  bool set_cwr = false, cwr = false;
+  bool operator==(const EcnTarget&) const = default;
+};
+
+/// -j TCPOPTSTRIP: options of these kinds become padding.
+struct TcpoptstripTarget {
+  std::array<uint32_t, 8> kinds{};  // a bit a kind
+  bool operator==(const TcpoptstripTarget&) const = default;
+};
+
+/// -j TEE: a copy goes to another host of the link.
+struct TeeTarget {
+  Address gateway{};
+  std::string out;  // "" = by the routes
+  bool operator==(const TeeTarget&) const = default;
+};
+
+enum class AuditType : uint8_t { kAccept, kDrop, kReject };
+
+/// -j AUDIT: a record for the audit subsystem; the packet goes on.
+struct AuditTarget {
+  AuditType type = AuditType::kAccept;
+  bool operator==(const AuditTarget&) const = default;
+};
+
+using Action =
+    std::variant<RejectTarget, LogTarget, NflogTarget, NfqueueTarget,
+                 MarkTarget, ConnmarkTarget, SnatTarget, DnatTarget,
+                 MasqueradeTarget, RedirectTarget, NetmapTarget, CtTarget,
+                 NotrackTarget, TraceTarget, TcpmssTarget, DscpTarget,
+                 TosTarget, TtlTarget, ClassifyTarget, ChecksumTarget,
+                 EcnTarget, TcpoptstripTarget, TeeTarget, AuditTarget>;
 
 /// Decodes the extension target of a rule; errors as DecodeMatch.
 [[nodiscard]] Result<Action> DecodeTarget(Family family,

@@ -1,7 +1,10 @@
 #include "engines/reference/action.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 
+#include "engines/core/checksum.h"
 #include "engines/core/path.h"
 #include "engines/core/rewrite.h"
 #include "engines/core/tracker.h"
@@ -203,6 +206,48 @@ class Performance {
     return {};
   }
 
+  Effect operator()(const ChecksumTarget&) {
+    // Packets here are complete: nothing was left to the hardware.
+    return {};
+  }
+
+  Effect operator()(const EcnTarget& ecn) {
+    if (ecn.set_ip && (TosOf(packet_) & 3) != ecn.ip_ect) {
+      SetIpByte(1, static_cast<uint8_t>((TosOf(packet_) & ~3) | ecn.ip_ect));
+    }
+    if ((!ecn.set_ece && !ecn.set_cwr) || packet_.bytes[9] != IPPROTO_TCP) {
+      return {};
+    }
+    if (!Transport(packet_, 20)) return {EffectKind::kDrop};
+    uint8_t* tcp = &packet_.bytes[packet_.headers.transport];
+    uint8_t flags = tcp[13];
+    if (ecn.set_ece) flags = SetBit(flags, 0x40, ecn.ece);
+    if (ecn.set_cwr) flags = SetBit(flags, 0x80, ecn.cwr);
+    if (flags != tcp[13]) {
+      const uint16_t old = LoadRaw16(tcp + 12);
+      tcp[13] = flags;
+      AdjustTcpChecksum(tcp, old, LoadRaw16(tcp + 12));
+    }
+    return {};
+  }
+
+  Effect operator()(const TcpoptstripTarget& strip) {
+    if (packet_.headers.fragment_offset != 0) return {};
+    const auto header = Transport(packet_, 20);
+    const size_t header_bytes = header ? size_t{4} * ((*header)[12] >> 4) : 0;
+    if (header_bytes < 20 || !Transport(packet_, header_bytes)) {
+      return {EffectKind::kDrop};
+    }
+    StripOptions(strip, header_bytes,
+                 &packet_.bytes[packet_.headers.transport]);
+    return {};
+  }
+
+  /// TEE is refused when the ruleset is loaded.
+  Effect operator()(const TeeTarget&) { return {}; }
+
+  Effect operator()(const AuditTarget&) { return {}; }
+
  private:
   Effect Record(LogRecord record) {
     if (packet_.outcome != nullptr) {
@@ -227,6 +272,44 @@ class Performance {
   bool Seen() const {
     return packet_.connection != nullptr || packet_.ct_template.set ||
            packet_.ct_info == CtInfo::kUntracked;
+  }
+
+  static uint8_t SetBit(uint8_t byte, uint8_t bit, bool on) {
+    return static_cast<uint8_t>(on ? byte | bit : byte & ~bit);
+  }
+
+  /// Changes one byte of the IPv4 header, with its checksum.
+  void SetIpByte(size_t at, uint8_t value) {
+    uint8_t* word = &packet_.bytes[at & ~size_t{1}];
+    const uint16_t old = LoadRaw16(word);
+    packet_.bytes[at] = value;
+    uint8_t* check = &packet_.bytes[10];
+    StoreRaw16(check, ChecksumReplace2(LoadRaw16(check), old, LoadRaw16(word)));
+  }
+
+  static void AdjustTcpChecksum(uint8_t* tcp, uint16_t from, uint16_t to) {
+    StoreRaw16(tcp + 16, ChecksumReplace4(LoadRaw16(tcp + 16), from, to));
+  }
+
+  /// Overwrites the options of the given kinds with padding.
+  static void StripOptions(const TcpoptstripTarget& strip, size_t header_bytes,
+                           uint8_t* tcp) {
+    constexpr uint8_t kNop = 1;
+    size_t at = 20;
+    while (at + 1 < header_bytes) {
+      const uint8_t kind = tcp[at];
+      const size_t length = kind <= kNop || tcp[at + 1] == 0 ? 1 : tcp[at + 1];
+      if (at + length > header_bytes) break;
+      if ((strip.kinds[kind / 32] >> (kind % 32) & 1) != 0) {
+        for (size_t i = at; i < at + length; ++i) {
+          uint8_t* word = &tcp[i & ~size_t{1}];
+          const uint16_t old = LoadRaw16(word);
+          tcp[i] = kNop;
+          AdjustTcpChecksum(tcp, old, LoadRaw16(word));
+        }
+      }
+      at += length;
+    }
   }
 
   Effect Untrack() {

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "engines/reference/hashlimit.h"
 #include "engines/reference/limit.h"
 
 namespace nfarena::reference {
@@ -13,7 +14,13 @@ namespace {
 
 constexpr uint16_t kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP, kIcmp = IPPROTO_ICMP,
                    kIcmpv6 = IPPROTO_ICMPV6, kDccp = IPPROTO_DCCP,
-                   kSctp = IPPROTO_SCTP, kUdplite = IPPROTO_UDPLITE;
+                   kSctp = IPPROTO_SCTP, kUdplite = IPPROTO_UDPLITE,
+                   kEsp = IPPROTO_ESP, kAh = IPPROTO_AH;
+
+/// The kernel would take it, this engine does not.
+tl::unexpected<Error> NotModelled(std::string what) {
+  return Fail(ErrorCode::kUnsupported, std::move(what));
+}
 
 tl::unexpected<Error> Refuse(int errno_value, std::string reason) {
   return Fail(ErrorCode::kUnsupported,
@@ -114,6 +121,70 @@ struct MatchChecker {
     }
     return {};
   }
+  Status operator()(const SetMatch&) const {
+    // They are the kernel's, not the ruleset's.
+    return NotModelled("the members of the ipset are not known here");
+  }
+  Status operator()(const ConnlimitMatch&) const {
+    return NotModelled("connections are not counted by address here");
+  }
+  Status operator()(const HashlimitMatch& limit) const {
+    if (HashlimitOverflows(limit)) {
+      return Refuse(ERANGE, "rate and burst overflow, try lower");
+    }
+    return {};
+  }
+  Status operator()(const EcnMatch& ecn) const {
+    if (!ecn.test_ece && !ecn.test_cwr) return {};
+    return NeedProtocol(rule, {kTcp}, "-p tcp");
+  }
+  Status operator()(const EspMatch&) const {
+    return NeedProtocol(rule, {kEsp}, "-p esp");
+  }
+  Status operator()(const AhMatch& ah) const {
+    // IPv6 looks for the header by itself.
+    if (ah.family == Family::kIpv6) return {};
+    return NeedProtocol(rule, {kAh}, "-p ah");
+  }
+  Status operator()(const SctpMatch&) const {
+    return NeedProtocol(rule, {kSctp}, "-p sctp");
+  }
+  Status operator()(const DccpMatch&) const {
+    return NeedProtocol(rule, {kDccp}, "-p dccp");
+  }
+  Status operator()(const TcpmssMatch&) const {
+    return NeedProtocol(rule, {kTcp}, "-p tcp");
+  }
+  Status operator()(const RpfilterMatch&) const {
+    if (use.table != TableKind::kRaw && use.table != TableKind::kMangle) {
+      return Refuse(EINVAL, "only in tables raw and mangle");
+    }
+    return NeedHooks(use, kPre);
+  }
+  Status operator()(const PolicyMatch& policy) const {
+    return NeedHooks(use,
+                     policy.inbound ? kPre | kIn | kFwd : kFwd | kOut | kPost);
+  }
+  Status operator()(const PhysdevMatch& physdev) const {
+    const bool leaves = physdev.tests & (kPhysdevOut | kPhysdevIsOut);
+    const bool bridged =
+        (physdev.tests & ~physdev.inverted & kPhysdevBridged) != 0;
+    if (!leaves || bridged) return {};
+    return NeedHooks(use, kPre | kIn | kFwd | kPost);
+  }
+  Status operator()(const RealmMatch&) const {
+    return NeedHooks(use, kIn | kFwd | kOut | kPost);
+  }
+  Status operator()(const SocketMatch&) const {
+    return NeedHooks(use, kPre | kIn);
+  }
+  Status operator()(const DevgroupMatch& devgroup) const {
+    if (devgroup.source.asked) {
+      RETURN_IF_ERROR(NeedHooks(use, kPre | kIn | kFwd));
+    }
+    if (!devgroup.destination.asked) return {};
+    return NeedHooks(use, kFwd | kOut | kPost);
+  }
   template <typename Other>
   Status operator()(const Other&) const {
     return {};
@@ -165,6 +236,21 @@ struct TargetChecker {
   }
   Status operator()(const ClassifyTarget&) const {
     return NeedHooks(use, kOut | kFwd | kPost);
+  }
+  Status operator()(const ChecksumTarget&) const {
+    return NeedTable(use, TableKind::kMangle);
+  }
+  Status operator()(const EcnTarget& ecn) const {
+    RETURN_IF_ERROR(NeedTable(use, TableKind::kMangle));
+    if (!ecn.set_ece && !ecn.set_cwr) return {};
+    return NeedProtocol(rule, {kTcp}, "-p tcp");
+  }
+  Status operator()(const TcpoptstripTarget&) const {
+    RETURN_IF_ERROR(NeedTable(use, TableKind::kMangle));
+    return NeedProtocol(rule, {kTcp}, "-p tcp");
+  }
+  Status operator()(const TeeTarget&) const {
+    return NotModelled("the way of a copy is not followed here");
   }
   Status operator()(const TcpmssTarget& tcpmss) const {
     RETURN_IF_ERROR(NeedProtocol(rule, {kTcp}, "-p tcp"));

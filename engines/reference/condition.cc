@@ -6,6 +6,8 @@
 
 #include "engines/core/tracker.h"
 #include "engines/reference/limit.h"
+#include "engines/reference/options.h"
+#include "engines/reference/question.h"
 #include "engines/reference/view.h"
 
 namespace nfarena::reference {
@@ -76,21 +78,6 @@ bool Protocol4Holds(const Selector& selector, const PacketState& packet) {
   return misses == ((selector.inverted & kInvertFragment) != 0);
 }
 
-/// xt_tcpudp.c, tcp_find_option(): only the kind of each option is looked at,
-/// and a kind without room for a length counts as one byte.
-bool HasTcpOption(std::span<const uint8_t> options, uint8_t wanted) {
-  size_t i = 0;
-  while (i < options.size()) {
-    if (options[i] == wanted) return true;
-    if (options[i] < 2 || i == options.size() - 1) {
-      ++i;
-    } else {
-      i += std::max<size_t>(options[i + 1], 1);
-    }
-  }
-  return false;
-}
-
 /// What a conntrack state test sees: the packet's state as a bit, by the
 /// numbers of the conntrack match.
 uint16_t StateBitOf(const PacketState& packet) {
@@ -131,8 +118,8 @@ bool IsIpv6Unicast(const Address& address) {
 /// Evaluates one alternative of Condition.
 class Evaluation {
  public:
-  Evaluation(Memory* memory, PacketState* packet)
-      : memory_(*memory), packet_(*packet) {}
+  Evaluation(Memory* memory, SharedMemory* shared, PacketState* packet)
+      : memory_(*memory), shared_(*shared), packet_(*packet) {}
 
   bool operator()(const TcpMatch& tcp) {
     if (packet_.headers.fragment_offset != 0) {
@@ -348,6 +335,13 @@ class Evaluation {
 
   /// Refused when the ruleset is loaded.
   bool operator()(const SetMatch&) { return false; }
+  bool operator()(const ConnlimitMatch&) { return false; }
+
+  /// Those that stand in files of their own.
+  template <typename Other>
+  bool operator()(const Other& other) {
+    return Holds(other, Question{packet_, memory_, shared_});
+  }
 
  private:
   /// The packet ends inside a header that is asked about.
@@ -362,7 +356,7 @@ class Evaluation {
     if (header_bytes == 20) return tcp.option_inverted;
     const auto header = Transport(packet_, header_bytes);
     if (!header) return Malformed();
-    return HasTcpOption(header->subspan(20), tcp.option) != tcp.option_inverted;
+    return HasOption(header->subspan(20), tcp.option) != tcp.option_inverted;
   }
 
   /// Whether a test was not asked for, or is fulfilled.
@@ -493,6 +487,7 @@ class Evaluation {
   }
 
   Memory& memory_;
+  SharedMemory& shared_;
   PacketState& packet_;
 };
 
@@ -520,8 +515,9 @@ bool SelectorHolds(const Selector& selector, PacketState* packet) {
                          : Protocol6Holds(selector, packet);
 }
 
-bool Holds(MatchMeaning* match, PacketState* packet) {
-  return std::visit(Evaluation(&match->memory, packet), match->condition);
+bool Holds(MatchMeaning* match, SharedMemory* shared, PacketState* packet) {
+  return std::visit(Evaluation(&match->memory, shared, packet),
+                    match->condition);
 }
 
 }  // namespace nfarena::reference

@@ -3,6 +3,7 @@
 
 #include "engines/core/packet_state.h"
 #include "engines/reference/program.h"
+#include "engines/reference/shared_memory.h"
 
 namespace nfarena::reference {
 
@@ -15,6 +16,6 @@ bool SelectorHolds(const Selector& selector, PacketState* packet);
 /// Sets `packet->hotdrop` when the packet is too broken to be asked about (the
 /// answer is then false), and marks its outcome indeterminate when the answer
 /// depends on chance or the clock.
-bool Holds(MatchMeaning* match, PacketState* packet);
+bool Holds(MatchMeaning* match, SharedMemory* shared, PacketState* packet);
 
 }  // namespace nfarena::reference

@@ -34,10 +34,11 @@ RuleRef RefOf(const Table& table, Position at) {
           static_cast<uint32_t>(at.rule + 1)};
 }
 
-bool AllHold(const Rule& rule, RuleMeaning* meaning, PacketState* packet) {
+bool AllHold(const Rule& rule, RuleMeaning* meaning, SharedMemory* shared,
+             PacketState* packet) {
   if (!SelectorHolds(rule.selector, packet)) return false;
   for (MatchMeaning& match : meaning->matches) {
-    if (!Holds(&match, packet)) return false;
+    if (!Holds(&match, shared, packet)) return false;
   }
   return true;
 }
@@ -62,6 +63,17 @@ Status Evaluator::Change(Ruleset ruleset,
     if (touched[i]) meanings_[i] = std::move(meanings[i]);
   }
   ruleset_ = std::move(ruleset);
+  for (const auto& table : meanings_) {
+    if (!table) continue;
+    for (const auto& chain : table->chains) {
+      for (const RuleMeaning& rule : chain) {
+        for (const MatchMeaning& match : rule.matches) {
+          shared_.Use(match.condition);
+        }
+      }
+    }
+  }
+  shared_.DropUnused();
   return {};
 }
 
@@ -82,7 +94,7 @@ StageVerdict Evaluator::Evaluate(Stage stage, PacketState* packet) {
 }
 
 StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
-                                   size_t base, PacketState* packet) const {
+                                   size_t base, PacketState* packet) {
   std::vector<Position> callers;
   Position at{base, 0};
   const auto verdict = [&](VerdictKind kind, uint16_t queue = 0) {
@@ -106,7 +118,7 @@ StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
 
     Rule& rule = table->chains[at.chain].rules[at.rule];
     RuleMeaning& rule_meaning = meaning->chains[at.chain][at.rule];
-    if (!AllHold(rule, &rule_meaning, packet)) {
+    if (!AllHold(rule, &rule_meaning, &shared_, packet)) {
       // A packet too broken for a question is dropped by who asked it.
       if (packet->hotdrop) return verdict(VerdictKind::kDrop);
       ++at.rule;
@@ -116,6 +128,13 @@ StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
     Count(*packet, &rule.counters);
     if (trace_ && packet->outcome != nullptr) {
       packet->outcome->trace.push_back(RefOf(*table, at));
+    }
+
+    // A match can hold because it is inverted although the packet is broken;
+    // it is dropped then all the same, after what the target does to it.
+    if (packet->hotdrop) {
+      if (rule_meaning.action) Perform(*rule_meaning.action, packet);
+      return verdict(VerdictKind::kDrop);
     }
 
     switch (rule.target.kind) {

@@ -8,13 +8,15 @@
 #include "compat/model/ruleset.h"
 #include "engines/core/packet_state.h"
 #include "engines/reference/program.h"
+#include "engines/reference/shared_memory.h"
 
 namespace nfarena::reference {
 
 class Evaluator : public StageEvaluator {
  public:
-  /// Puts `ruleset` in force, with its counters; nothing is remembered of what
-  /// was in force.  On error nothing changes.
+  /// Puts `ruleset` in force, with its counters.  What is remembered by name
+  /// stays where the new ruleset uses the name too, all else is forgotten.  On
+  /// error nothing changes.
   [[nodiscard]] Status Load(const Ruleset& ruleset);
   /// Puts a changed ruleset in force.  Tables of which `touched` is set start
   /// to remember anew, as tables of xtables do that were replaced; the others
@@ -31,10 +33,11 @@ class Evaluator : public StageEvaluator {
 
  private:
   StageVerdict WalkChains(Table* table, TableMeaning* meaning, size_t base,
-                          PacketState* packet) const;
+                          PacketState* packet);
 
   Ruleset ruleset_;
   std::array<std::optional<TableMeaning>, kTableKindCount> meanings_;
+  SharedMemory shared_;
   bool trace_ = false;
 };
 

@@ -24,6 +24,8 @@ Memory FreshMemory(const Condition& condition) {
   } else if (const auto* statistic = std::get_if<StatisticMatch>(&condition)) {
     memory.count = statistic->start_count;
     memory.random = 1;  // a fixed seed, so that a run can be repeated
+  } else if (const auto* quota = std::get_if<QuotaMatch>(&condition)) {
+    memory.quota_bytes = quota->bytes;
   }
   return memory;
 }
@@ -34,14 +36,6 @@ Result<RuleMeaning> DecodeRule(const Use& use, const Rule& rule) {
   for (const Extension& match : rule.matches) {
     auto condition = DecodeMatch(use.family, match);
     if (!condition) return At(rule, match, std::move(condition).error());
-    // The members of a set are the kernel's, not the ruleset's.
-    if (std::holds_alternative<SetMatch>(*condition)) {
-      return At(rule, match,
-                Error{ErrorCode::kUnsupported,
-                      "the members of the ipset are not known here",
-                      {},
-                      0});
-    }
     if (auto ok = CheckMatch(use, rule, match, *condition); !ok) {
       return At(rule, match, std::move(ok).error());
     }

@@ -29,6 +29,8 @@ struct Memory {
   // statistic
   uint32_t count = 0;
   uint64_t random = 0;
+  // quota: what is left
+  uint64_t quota_bytes = 0;
 };
 
 struct MatchMeaning {

@@ -68,6 +68,12 @@ bool MustVerify(const PacketState& packet) {
 
 /// nf_ip_checksum(), nf_ip6_checksum() of everything behind the headers.
 bool ChecksumHolds(const PacketState& packet) {
+  // What conntrack has summed on arrival is summed again only where it
+  // arrives.
+  if (packet.checksum_seen && packet.hook != Hook::kPrerouting &&
+      packet.hook != Hook::kInput) {
+    return true;
+  }
   const Headers& headers = packet.headers;
   const auto payload =
       std::span<const uint8_t>(packet.bytes).subspan(headers.transport);
@@ -199,7 +205,7 @@ std::optional<Address> SourceOfError(const PacketState& rejected) {
     // icmp6_send() prefers the device the packet came in by.
     const std::string_view in = DeviceName(rejected.in);
     if (!in.empty()) {
-      if (const auto address = topology.PrimaryAddress(in)) return address;
+      if (const auto address = topology.SourceFor(in, sender)) return address;
     }
   }
   const RouteDecision way = topology.FindRoute("", Address{}, sender);
