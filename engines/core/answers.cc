@@ -83,7 +83,11 @@ std::optional<Address> ErrorSource(const PacketState& rejected) {
     // __icmp_send(): the address it was sent to when that is ours.
     const bool to_lo = rejected.route == RouteKind::kOutput &&
                        DeviceName(rejected.out) == "lo";
-    if (rejected.route == RouteKind::kLocal || to_lo) return dst;
+    if (rejected.route == RouteKind::kLocal || to_lo) {
+      // ip_route_output_key() refuses a source that is no address of a device
+      // (but only a local route).
+      return topology.IsLocal(dst) ? std::optional<Address>(dst) : std::nullopt;
+    }
   } else if (topology.IsLocal(dst)) {
     return dst;
   }
@@ -138,8 +142,6 @@ bool Ipv4ErrorAllowed(const PacketState& rejected) {
   switch (type) {
     case 0:
     case 8:
-    case 9:
-    case 10:
     case 13:
     case 14:
     case 15:

@@ -101,6 +101,7 @@ struct PacketState {
   bool traced = false;            // TRACE was met
   bool hotdrop = false;           // a match found the packet malformed
   bool checksum_seen = false;     // conntrack has summed it on arrival
+  bool refragmented = false;      // was put together, leaves in fragments
   ConntrackTemplate ct_template;  // set by -j CT before tracking
   CtInfo ct_info = CtInfo::kInvalid;
   Connection* connection = nullptr;

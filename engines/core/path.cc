@@ -8,6 +8,7 @@
 #include "engines/core/answers.h"
 #include "engines/core/bytes.h"
 #include "engines/core/checksum.h"
+#include "engines/core/fragments.h"
 #include "engines/core/rewrite.h"
 
 namespace nfarena {
@@ -33,6 +34,7 @@ struct Path::Impl {
   StageEvaluator* evaluator;
   bool tracking = false;
   bool nat = false;
+  Reassembler reassembler;
 
   /// What is left to do with a packet after a step.
   enum class Step : uint8_t { kGoOn, kEnd };
@@ -61,6 +63,7 @@ struct Path::Impl {
   Step Nat(Hook hook, PacketState* state);
   Step Confirm(PacketState* state);
   Step TrackIfOn(PacketState* state);
+  Step Defragment(DefragUser user, PacketState* state);
   Step Accept(PacketState* state) const;
   Step Receive(PacketState* state);
   Step ForwardChecks(PacketState* state);
@@ -102,6 +105,7 @@ void Path::Impl::Reset(const Packet& packet, Outcome* outcome,
   state->traced = false;
   state->hotdrop = false;
   state->checksum_seen = false;
+  state->refragmented = false;
   state->ct_template = {};
   state->ct_info = CtInfo::kInvalid;
   state->connection = nullptr;
@@ -211,9 +215,12 @@ Path::Impl::Step Path::Impl::Evaluate(TableKind table, Hook hook,
   if (!evaluator->HasStage(stage)) return Step::kGoOn;
   state->hook = hook;
   const size_t trace = state->outcome->trace.size();
+  const size_t logs = state->outcome->logs.size();
   const StageVerdict verdict = evaluator->Evaluate(stage, state);
   if (state->answer) {
+    // The outcome tells the packet's own story, not that of its answers.
     state->outcome->trace.resize(trace);
+    state->outcome->logs.resize(logs);
   } else {
     state->outcome->decided_by = verdict.rule;
   }
@@ -268,10 +275,19 @@ void Path::Impl::Answer(uint8_t type, uint8_t code, PacketState* state) {
 
 Path::Impl::Step Path::Impl::TrackIfOn(PacketState* state) {
   if (!tracking) return Step::kGoOn;
-  if (state->headers.fragment) {
-    state->MarkIndeterminate("a fragment with connection tracking");
-  }
   if (!tracker->Track(state)) return End(VerdictKind::kDrop, state);
+  return Step::kGoOn;
+}
+
+Path::Impl::Step Path::Impl::Defragment(DefragUser user, PacketState* state) {
+  switch (reassembler.Add(state, user)) {
+    case DefragResult::kWhole:
+      return Step::kGoOn;
+    case DefragResult::kQueued:
+      return End(VerdictKind::kStolen, state);
+    case DefragResult::kDropped:
+      return End(VerdictKind::kDrop, state);
+  }
   return Step::kGoOn;
 }
 
@@ -329,16 +345,21 @@ Path::Impl::Step Path::Impl::Receive(PacketState* state) {
 void Path::Impl::WalkArriving(PacketState* state) {
   state->hook = Hook::kPrerouting;
   if (Receive(state) == Step::kEnd) return;
+  if (tracking && Defragment(DefragUser::kTrackingIn, state) == Step::kEnd) {
+    return;
+  }
   if (Evaluate(TableKind::kRaw, Hook::kPrerouting, state) == Step::kEnd) return;
   state->hook = Hook::kPrerouting;
   if (TrackIfOn(state) == Step::kEnd) return;
   if (Evaluate(TableKind::kMangle, Hook::kPrerouting, state) == Step::kEnd) {
     return;
   }
+  const Address dst = DestinationOf(*state);
   if (Nat(Hook::kPrerouting, state) == Step::kEnd) return;
 
-  // What came over lo has its route from the sending side.
-  if (DeviceName(state->in) == "lo") {
+  // What came over lo has its route from the sending side, until it is sent
+  // elsewhere.
+  if (DeviceName(state->in) == "lo" && DestinationOf(*state) == dst) {
     Deliver(state);
     return;
   }
@@ -364,6 +385,12 @@ Path::Impl::Step Path::Impl::Deliver(PacketState* state) {
     state->route = RouteKind::kLocal;
   }
   state->out.fill('\0');
+  // ip_local_deliver() comes with whole datagrams only; IPv6 puts them together
+  // behind the hook.
+  if (state->family == Family::kIpv4 &&
+      Defragment(DefragUser::kDelivery, state) == Step::kEnd) {
+    return Step::kEnd;
+  }
   for (TableKind table :
        {TableKind::kMangle, TableKind::kFilter, TableKind::kSecurity}) {
     if (Evaluate(table, Hook::kInput, state) == Step::kEnd) return Step::kEnd;
@@ -433,6 +460,11 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
     return Step::kEnd;
   }
   state->hook = Hook::kPostrouting;
+  if (state->refragmented) {
+    // The fragments it leaves in are those it came in, which is the stack's
+    // affair and no ruleset's.
+    state->MarkIndeterminate("a datagram that leaves in fragments");
+  }
   if (out == "lo") {
     Loop(state);
     return Step::kEnd;
@@ -457,7 +489,9 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
   const Address dst = DestinationOf(*state);
   std::string_view out;
   {
-    const RouteDecision route = topology->FindRoute("", SourceOf(*state), dst);
+    // A raw socket routes by the destination alone.
+    const RouteDecision route = topology->FindRoute(
+        "", state->answer ? SourceOf(*state) : Address{}, dst);
     if (!route.ok) {
       End(VerdictKind::kUnrouted, state);
       return;
@@ -473,8 +507,17 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
     }
     FixIpv4Checksum(state->bytes);
   }
+  const AddressType to = topology->TypeOf(dst);
+  if (to == AddressType::kBroadcast || to == AddressType::kMulticast) {
+    // ip_mc_output() and ip6_finish_output2() loop a copy back through
+    // POSTROUTING and PREROUTING, as groups and sockets of the moment have it.
+    state->MarkIndeterminate("a broadcast or multicast sent by this host");
+  }
   state->route = RouteKind::kOutput;
   SetDeviceName(out, &state->out);
+  if (tracking && Defragment(DefragUser::kTrackingOut, state) == Step::kEnd) {
+    return;
+  }
   if (Evaluate(TableKind::kRaw, Hook::kOutput, state) == Step::kEnd) return;
   state->hook = Hook::kOutput;
   if (TrackIfOn(state) == Step::kEnd) return;
@@ -500,20 +543,27 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
 
 namespace {
 
-/// Extensions whose checkentry calls nf_ct_netns_get().
-bool ExtensionTracks(const Extension& extension, bool target) {
-  static constexpr std::array<std::string_view, 8> kMatches = {
-      "state",     "conntrack", "connmark", "connbytes",
-      "connlimit", "connlabel", "helper",   "cluster"};
-  static constexpr std::array<std::string_view, 9> kTargets = {
-      "CONNMARK", "CONNSECMARK", "CT",     "SNAT",    "DNAT",
-      "REDIRECT", "MASQUERADE",  "NETMAP", "SYNPROXY"};
-  if (target) {
-    return std::find(kTargets.begin(), kTargets.end(), extension.name) !=
-           kTargets.end();
+constexpr std::array<std::string_view, 8> kTrackingMatches = {
+    "state",     "conntrack", "connmark", "connbytes",
+    "connlimit", "connlabel", "helper",   "cluster"};
+constexpr std::array<std::string_view, 8> kTrackingTargets = {
+    "CONNMARK", "CONNSECMARK", "SNAT",   "DNAT",
+    "REDIRECT", "MASQUERADE",  "NETMAP", "SYNPROXY"};
+
+/// Whether the checkentry of this extension calls nf_ct_netns_get().
+bool MatchTracks(const Extension& match) {
+  return std::find(kTrackingMatches.begin(), kTrackingMatches.end(),
+                   match.name) != kTrackingMatches.end();
+}
+
+bool TargetTracks(const Extension& target) {
+  if (target.name == "CT") {
+    // XT_CT_NOTRACK, the first bit of the first word, needs no tracker.
+    return target.payload.size() < 2 ||
+           (LoadRaw16(target.payload.data()) & 1) == 0;
   }
-  return std::find(kMatches.begin(), kMatches.end(), extension.name) !=
-         kMatches.end();
+  return std::find(kTrackingTargets.begin(), kTrackingTargets.end(),
+                   target.name) != kTrackingTargets.end();
 }
 
 }  // namespace
@@ -523,11 +573,11 @@ bool NeedsTracking(const Ruleset& ruleset) {
     for (const Chain& chain : table.chains) {
       for (const Rule& rule : chain.rules) {
         if (rule.target.kind == TargetKind::kExtension &&
-            ExtensionTracks(rule.target.extension, true)) {
+            TargetTracks(rule.target.extension)) {
           return true;
         }
         for (const Extension& match : rule.matches) {
-          if (ExtensionTracks(match, false)) return true;
+          if (MatchTracks(match)) return true;
         }
       }
     }

@@ -47,7 +47,10 @@ bool IsV4Loopback(const Address& a) { return a[0] == 127; }
 bool IsV4LimitedBroadcast(const Address& a) {
   return a[0] == 255 && a[1] == 255 && a[2] == 255 && a[3] == 255;
 }
-bool IsV4ZeroNet(const Address& a) { return a[0] == 0; }
+/// ipv4_is_zeronet(): since Linux 5.3 this is 0.0.0.0 alone.
+bool IsV4ZeroNet(const Address& a) {
+  return a[0] == 0 && a[1] == 0 && a[2] == 0 && a[3] == 0;
+}
 bool IsV6Multicast(const Address& a) { return a[0] == 0xff; }
 bool IsV6LinkLocal(const Address& a) {
   return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
@@ -378,7 +381,9 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     if (decision.ok) decision.out = devices[local->second.device].name;
     return decision;
   }
-  for (std::string_view table : {in, std::string_view("*")}) {
+  // "iif lo" stands for both: what this host sends and what comes over lo.
+  const std::string_view own = in == "lo" ? std::string_view() : in;
+  for (std::string_view table : {own, std::string_view("*")}) {
     const auto* levels = index_->Levels(table);
     if (levels == nullptr) continue;
     for (const auto& level : *levels) {
@@ -386,6 +391,8 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
       if (it == level.routes.end()) continue;
       const Route& route = routes[it->second];
       if (route.local) return here;
+      // __mkroute_output(): a loopback source stays on lo.
+      if (v4 && !arriving && IsV4Loopback(src)) return decision;
       decision.ok = true;
       decision.out = route.out;
       return decision;
