@@ -34,6 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const uint8_t> bytes(data, size);
   (void)ReadErrors(bytes);
   (void)RuleOfSequence(bytes, 1);
+  (void)ReadChainHandles(bytes);
   (void)ParseLegacyTrace({reinterpret_cast<const char*>(data), size});
   nfarena::Outcome outcome;
   Observer observer(&index, &network, size % 2 == 0, true, &outcome);

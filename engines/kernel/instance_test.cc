@@ -60,6 +60,14 @@ std::string Text(const Ruleset& ruleset, bool counters = false) {
   return PrintSave(sorted, {.counters = counters, .header = false});
 }
 
+/// Without the counters of policies, which libiptc zeroes at each change.
+std::string RulesText(Ruleset ruleset) {
+  for (Table& table : ruleset.tables) {
+    for (Chain& chain : table.chains) chain.counters = {};
+  }
+  return Text(ruleset);
+}
+
 /// Without tables that hold nothing: a kernel keeps them.
 Ruleset WithoutEmptyTables(Ruleset ruleset) {
   std::erase_if(ruleset.tables, [](const Table& table) {
@@ -80,7 +88,6 @@ class InstanceTest : public ::testing::TestWithParam<const Engine*> {
     if (!available) GTEST_SKIP() << available.error().ToString();
   }
   const Engine& engine() const { return *GetParam(); }
-  bool legacy() const { return engine().name() == "kernel-legacy"; }
 
   std::unique_ptr<Instance> Open(Topology topology = {},
                                  std::string ipset_save = "") {
@@ -202,7 +209,8 @@ TEST_P(InstanceTest, AppliesEveryKindOfChange) {
     const auto cost = instance->Apply(deltas[i]);
     ASSERT_TRUE(cost) << i << ": " << cost.error().ToString();
     EXPECT_GT(cost->bytes_sent, 0u);
-    EXPECT_EQ(Text(DumpOf(instance.get())), Text(WithoutEmptyTables(model)))
+    EXPECT_EQ(RulesText(DumpOf(instance.get())),
+              RulesText(WithoutEmptyTables(model)))
         << i;
   }
 }
@@ -220,7 +228,9 @@ TEST_P(InstanceTest, ApplyKeepsCountersAndZeroes) {
   const Chain* input = now.table(TableKind::kFilter)->chain("INPUT");
   ASSERT_EQ(input->rules.size(), 3u);
   EXPECT_EQ(input->rules[0].counters, (Counters{5, 500}));
-  EXPECT_EQ(input->counters, (Counters{3, 300}));
+  EXPECT_EQ(input->counters, engine().name() == "kernel-legacy"
+                                 ? (Counters{0, 0})
+                                 : (Counters{3, 300}));
   Change zero;
   zero.kind = ChangeKind::kZero;
   zero.chain = "INPUT";
@@ -278,9 +288,7 @@ TEST_P(InstanceTest, CountersCountWhatWasClassified) {
   const Ruleset now = DumpOf(instance.get());
   const Chain* input = now.table(TableKind::kFilter)->chain("INPUT");
   EXPECT_EQ(input->rules[0].counters, (Counters{2, 120}));
-  // nf_tables counts policies only when asked to, as for every base chain
-  // whose counters were given.
-  if (legacy()) EXPECT_EQ(input->counters, (Counters{1, 60}));
+  EXPECT_EQ(input->counters, (Counters{1, 60}));
 }
 
 TEST_P(InstanceTest, RefusesWhatAKernelCannotDo) {

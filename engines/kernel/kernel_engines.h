@@ -18,7 +18,8 @@
 
 namespace nfarena {
 
-/// "kernel-legacy": SET_REPLACE and libiptc.
+/// "kernel-legacy": SET_REPLACE and libiptc.  As with the iptables command, a
+/// change (Apply) zeroes the policy counters of its table: libiptc does.
 const Engine& KernelLegacyEngine();
 /// "kernel-nft": nf_tables, native expressions.
 const Engine& KernelNftEngine();

@@ -13,8 +13,13 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <set>
+#include <string>
+#include <thread>
 
 #include "engines/kernel/netlink.h"
 
@@ -276,6 +281,47 @@ Status JoinGroup(Family family, int fd, uint32_t index, const Address& group) {
   return FailErrno("cannot join a multicast group");
 }
 
+/// The hosts (/128) that the IPv6 routing tables of this thread's namespace
+/// know, as 32 hexadecimal digits each.
+std::set<std::string> KnownHosts() {
+  std::set<std::string> hosts;
+  std::ifstream routes("/proc/thread-self/net/ipv6_route");
+  std::string destination, bits, rest;
+  while (routes >> destination >> bits && std::getline(routes, rest)) {
+    if (bits == "80") hosts.insert(destination);
+  }
+  return hosts;
+}
+
+/// An IPv6 address answers only once the work queue of addrconf has put its
+/// route into the table "local"; until then packets to it are forwarded.
+/// Source: net/ipv6/addrconf.c, addrconf_dad_work(), __ipv6_ifa_notify().
+Status WaitForAddresses(const Topology& topology) {
+  constexpr auto kPatience = std::chrono::seconds(10);
+  constexpr auto kPause = std::chrono::milliseconds(1);
+  std::vector<std::string> wanted;
+  for (const Device& device : topology.devices) {
+    for (const Prefix& prefix : device.addresses) {
+      wanted.push_back(fmt::format("{:02x}", fmt::join(prefix.address, "")));
+    }
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!wanted.empty()) {
+    const std::set<std::string> known = KnownHosts();
+    std::erase_if(
+        wanted, [&](const std::string& host) { return known.contains(host); });
+    if (wanted.empty()) break;
+    if (std::chrono::steady_clock::now() > deadline) {
+      return Fail(ErrorCode::kSystem,
+                  fmt::format("the kernel has not taken the address {} into "
+                              "use after {} s",
+                              wanted.front(), kPatience.count()));
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Network> Network::Build(const Namespace& ns, const Topology& topology) {
@@ -336,6 +382,7 @@ Result<Network> Network::Build(const Namespace& ns, const Topology& topology) {
         out, fmt::format("a route from '{}' to '{}'", route.in, route.out)));
   }
   RETURN_IF_ERROR(batch.Flush());
+  if (!ipv4) RETURN_IF_ERROR(WaitForAddresses(topology));
   RETURN_IF_ERROR(network.JoinGroups(topology));
   return network;
 }

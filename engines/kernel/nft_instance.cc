@@ -182,11 +182,17 @@ class NftInstance : public Instance {
       const auto chain =
           table == nullptr ? std::nullopt : table->FindChain(line.chain);
       if (!chain) continue;
-      if (line.rule == 0) {
-        handles.chain[kind][*chain] = line.handle;
-      } else if (line.rule <= handles.rule[kind][*chain].size()) {
+      if (line.rule != 0 && line.rule <= handles.rule[kind][*chain].size()) {
         handles.rule[kind][*chain][line.rule - 1] = line.handle;
       }
+    }
+    for (const NftChainHandle& line : ReadChainHandles(answers.chains)) {
+      const auto kind = TableKindFromName(line.table);
+      const Table* table = kind ? in_force_.table(*kind) : nullptr;
+      const auto chain =
+          table == nullptr ? std::nullopt : table->FindChain(line.chain);
+      if (!chain) continue;
+      handles.chain[static_cast<size_t>(*kind)][*chain] = line.handle;
     }
     return handles;
   }

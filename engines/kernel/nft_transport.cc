@@ -73,6 +73,26 @@ std::optional<size_t> RuleOfSequence(std::span<const uint8_t> batch,
   return found;
 }
 
+std::vector<NftChainHandle> ReadChainHandles(std::span<const uint8_t> chains) {
+  std::vector<NftChainHandle> handles;
+  ForEachMessage(chains, [&handles](const nlmsghdr* message) {
+    if (message->nlmsg_type != MessageType(NFT_MSG_NEWCHAIN)) return;
+    NftChainHandle line;
+    ForEachAttribute(AttributesOf(message, sizeof(nfgenmsg)),
+                     [&line](uint16_t type, auto payload) {
+                       if (type == NFTA_CHAIN_TABLE) {
+                         line.table = ReadText(payload);
+                       } else if (type == NFTA_CHAIN_NAME) {
+                         line.chain = ReadText(payload);
+                       } else if (type == NFTA_CHAIN_HANDLE) {
+                         line.handle = ReadBe64(payload);
+                       }
+                     });
+    handles.push_back(std::move(line));
+  });
+  return handles;
+}
+
 Result<NftTransport> NftTransport::Open(Family family) {
   ASSIGN_OR_RETURN(auto socket, NetlinkSocket::Open(NETLINK_NETFILTER));
   // The errors of a batch that is wrong throughout.

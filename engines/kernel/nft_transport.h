@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "compat/lower/nft_batch.h"
@@ -61,5 +63,12 @@ class NftTransport {
 /// nullopt when it is another message.
 std::optional<size_t> RuleOfSequence(std::span<const uint8_t> batch,
                                      uint32_t seq);
+
+/// Names and handles of the chains in an answer to GETCHAIN.
+struct NftChainHandle {
+  std::string table, chain;
+  uint64_t handle = 0;
+};
+std::vector<NftChainHandle> ReadChainHandles(std::span<const uint8_t> chains);
 
 }  // namespace nfarena::kernel

@@ -1,8 +1,13 @@
 #include "engines/kernel/observe.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
+#include <cstring>
 
 #include "compat/meaning/target.h"
+#include "engines/core/checksum.h"
+#include "engines/core/packet_state.h"
 
 namespace nfarena::kernel {
 namespace {
@@ -12,6 +17,38 @@ constexpr uint32_t kLoopback = 1;  // ifindex of lo
 bool IsTarget(const Rule* rule, std::string_view name) {
   return rule != nullptr && rule->target.kind == TargetKind::kExtension &&
          rule->target.extension.name == name;
+}
+
+/// A packet made by this host may be seen before its TCP or UDP checksum is
+/// there: the field then holds the sum of the pseudo header, for the device or
+/// skb_checksum_help() to complete (CHECKSUM_PARTIAL).  Completes it as on the
+/// wire; any other checksum, also a wrong one, is left alone.
+/// Source: net/ipv4/netfilter/nf_reject_ipv4.c nf_reject_ip_tcphdr_put().
+void CompleteChecksum(Family family, std::vector<uint8_t>* bytes) {
+  const Headers headers = HeadersOf(family, *bytes);
+  const bool tcp = headers.protocol == IPPROTO_TCP;
+  if (!headers.ok || headers.fragment ||
+      (!tcp && headers.protocol != IPPROTO_UDP)) {
+    return;
+  }
+  const size_t field = headers.transport + (tcp ? 16u : 6u);
+  if (headers.total_length > bytes->size() ||
+      field + 2 > headers.total_length) {
+    return;
+  }
+  const bool v4 = family == Family::kIpv4;
+  const size_t size = v4 ? 4 : 16;
+  Address src{}, dst{};
+  std::copy_n(bytes->begin() + (v4 ? 12 : 8), size, src.begin());
+  std::copy_n(bytes->begin() + (v4 ? 16 : 24), size, dst.begin());
+  const uint16_t partial = static_cast<uint16_t>(~ChecksumFold(
+      PseudoHeaderSum(family, src, dst, headers.protocol,
+                      uint32_t{headers.total_length} - headers.transport)));
+  uint16_t found = 0;
+  std::memcpy(&found, bytes->data() + field, sizeof found);
+  if (found == partial) {
+    FixTransportChecksum(family, *bytes, headers.transport, headers.protocol);
+  }
 }
 
 /// Whether the rule's target can be what dropped a packet.
@@ -265,6 +302,7 @@ void Observer::AddEmission(const Event& event) {
                      ? "lo"
                      : std::string(network_->NameOf(event.out_index));
   emission.bytes.assign(event.bytes.begin(), event.bytes.end());
+  CompleteChecksum(rules_->ruleset().family, &emission.bytes);
   emission.mark = event.mark;
   outcome_->emissions.push_back(std::move(emission));
 }
