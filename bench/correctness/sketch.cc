@@ -155,6 +155,12 @@ class Steering {
     uint32_t length = choose_.Chance(0.5) ? m.first : m.last;
     if (!inside) length = m.last < 1400 ? m.last + 1u : m.first - 1u;
     if (length > 1500) length = std::max<uint32_t>(m.first, 1500);
+    // Room for the headers, whatever they will be.
+    const uint32_t shortest = sketch_.family == Family::kIpv4 ? 60 : 80;
+    if (length < shortest) {
+      if (m.last < shortest) return false;
+      length = std::max<uint32_t>(shortest, m.first);
+    }
     if (length > 60000) return false;
     sketch_.length = static_cast<uint16_t>(length);
     return true;
