@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "compat/lower/testing/rule_builder.h"
+#include "compat/model/testing/rule_builder.h"
 
 namespace nfarena {
 namespace {

@@ -156,10 +156,10 @@ class BlobInstance final : public Instance, private StageEvaluator {
     RETURN_IF_ERROR(CheckFamily(packets));
     trace_ = false;
     reader_.Pin();
-    auto ns = options.full_path ? TimePath(packets, rounds, options)
-                                : TimeStage(packets, rounds, options);
+    const auto ns = options.full_path ? TimePath(packets, rounds, options)
+                                      : TimeStage(packets, rounds, options);
     reader_.Unpin();
-    RETURN_IF_ERROR(ns);
+    if (!ns) return tl::unexpected<Error>(ns.error());
     PacketTiming timing;
     timing.packets = uint64_t{rounds} * packets.size();
     if (timing.packets != 0) {

@@ -65,8 +65,9 @@ std::vector<Counters> BlobGeneration::Sum() const {
 BlobTable::BlobTable(Family family, const XtSetSource* sets)
     : family_(family), sets_(sets), published_(EmptyGeneration(family)) {}
 
-Status BlobTable::Load(std::span<const uint8_t> blob,
-                       std::span<const Counters> counters, BlobFault* fault) {
+Result<std::vector<Counters>> BlobTable::Load(
+    std::span<const uint8_t> blob, std::span<const Counters> counters,
+    BlobFault* fault) {
   BlobFault unused;
   ASSIGN_OR_RETURN(
       auto program,
@@ -84,8 +85,7 @@ Status BlobTable::Load(std::span<const uint8_t> blob,
   }
   auto next = std::make_unique<BlobGeneration>(std::move(program), counters);
   const std::lock_guard<std::mutex> one_writer(writer_);
-  published_.Swap(std::move(next));
-  return {};
+  return published_.Swap(std::move(next))->Sum();
 }
 
 std::vector<uint8_t> BlobTable::Bytes() const {

@@ -59,10 +59,11 @@ class BlobTable {
   explicit BlobTable(Family family, const XtSetSource* sets = nullptr);
 
   /// Puts a blob in force: built aside, then one pointer swapped, then waited
-  /// until no reader is in the old one.  On error nothing has changed.
-  [[nodiscard]] Status Load(std::span<const uint8_t> blob,
-                            std::span<const Counters> counters,
-                            BlobFault* fault = nullptr);
+  /// until no reader is in the old one.  Returns the old one's counters by
+  /// slot; none is lost.  On error nothing has changed.
+  [[nodiscard]] Result<std::vector<Counters>> Load(
+      std::span<const uint8_t> blob, std::span<const Counters> counters,
+      BlobFault* fault = nullptr);
   /// The blob in force, as loaded, and its counters by slot.
   std::vector<uint8_t> Bytes() const;
   std::vector<Counters> Sum() const;

@@ -102,6 +102,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
       : family_(options.family),
         topology_(options.topology),
         path_(&topology_, &tracker_, this) {
+    topology_.BuildIndex();
     for (size_t i = 0; i < kTableKindCount; ++i) {
       tables_[i] =
           std::make_unique<LegacyTable>(family_, static_cast<TableKind>(i));
@@ -170,6 +171,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
                   fmt::format("{} packets, but room for {} outcomes",
                               packets.size(), outcomes.size()));
     }
+    RETURN_IF_ERROR(CheckFamily(packets));
     trace_ = options.trace;
     for (size_t i = 0; i < packets.size(); ++i) {
       path_.Run(packets[i], options, &outcomes[i]);
@@ -179,27 +181,11 @@ class LegacyInstance final : public Instance, private StageEvaluator {
 
   Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
                             const ClassifyOptions& options) override {
-    const Stage stage{options.table, options.hook};
-    if (!HasStage(stage)) {
-      return Fail(
-          ErrorCode::kRange,
-          fmt::format("nothing is in force in table {} at {}",
-                      TableName(stage.table), HookChainName(stage.hook)));
-    }
-    std::vector<PacketState> states(packets.size());
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Place(packets[i], stage, &states[i]);
-      states[i].outcome = nullptr;
-    }
+    RETURN_IF_ERROR(CheckFamily(packets));
     trace_ = false;
-    LegacyTable& table = *tables_[IndexOf(stage.table)];
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (PacketState& state : states) {
-        table.Evaluate(stage.hook, false, &state);
-      }
-    }
-    const auto ns = static_cast<double>(NanosecondsSince(start));
+    ASSIGN_OR_RETURN(const double ns,
+                     options.full_path ? TimePath(packets, rounds, options)
+                                       : TimeStage(packets, rounds, options));
     PacketTiming timing;
     timing.packets = uint64_t{rounds} * packets.size();
     if (timing.packets != 0) {
@@ -241,6 +227,55 @@ class LegacyInstance final : public Instance, private StageEvaluator {
 
   StageVerdict Evaluate(Stage stage, PacketState* packet) override {
     return tables_[IndexOf(stage.table)]->Evaluate(stage.hook, trace_, packet);
+  }
+
+  Status CheckFamily(std::span<const Packet> packets) const {
+    for (const Packet& packet : packets) {
+      if (packet.family != family_) {
+        return Fail(
+            ErrorCode::kConflict,
+            fmt::format("an {} packet for an {} instance",
+                        FamilyName(packet.family), FamilyName(family_)),
+            SourcePlace{
+                .file = {}, .line = packet.line, .column = 0, .text = {}});
+      }
+    }
+    return {};
+  }
+
+  Result<double> TimePath(std::span<const Packet> packets, uint32_t rounds,
+                          const ClassifyOptions& options) {
+    Outcome outcome;
+    const auto start = Clock::now();
+    for (uint32_t round = 0; round < rounds; ++round) {
+      for (const Packet& packet : packets) {
+        path_.Run(packet, options, &outcome);
+      }
+    }
+    return static_cast<double>(NanosecondsSince(start));
+  }
+
+  Result<double> TimeStage(std::span<const Packet> packets, uint32_t rounds,
+                           const ClassifyOptions& options) {
+    const Stage stage{options.table, options.hook};
+    if (!HasStage(stage)) {
+      return Fail(
+          ErrorCode::kRange,
+          fmt::format("nothing is in force in table {} at {}",
+                      TableName(stage.table), HookChainName(stage.hook)));
+    }
+    std::vector<PacketState> states(packets.size());
+    for (size_t i = 0; i < packets.size(); ++i) {
+      path_.Place(packets[i], stage, &states[i]);
+    }
+    LegacyTable& table = *tables_[IndexOf(stage.table)];
+    const auto start = Clock::now();
+    for (uint32_t round = 0; round < rounds; ++round) {
+      for (PacketState& state : states) {
+        table.Evaluate(stage.hook, false, &state);
+      }
+    }
+    return static_cast<double>(NanosecondsSince(start));
   }
 
   /// Reads one table as libiptc does: GET_INFO, GET_ENTRIES.

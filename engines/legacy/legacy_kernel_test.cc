@@ -7,10 +7,10 @@
 #include <cstring>
 #include <random>
 
-#include "compat/lower/testing/rule_builder.h"
 #include "compat/lower/testing/xt_socket.h"
 #include "compat/lower/xt_layout.h"
 #include "compat/lower/xt_table.h"
+#include "compat/model/testing/rule_builder.h"
 #include "engines/legacy/legacy_table.h"
 
 namespace nfarena {

@@ -328,7 +328,8 @@ StageVerdict WalkLegacy(const LegacyProgram& program, Hook hook, bool trace,
                         LegacyContext* context, PacketState* packet) {
   return WithXtTraits(program.family(), [&]<typename Traits>() {
     using W = Walker<Traits>;
-    if (packet->bytes.size() < W::kHeaderBytes) {
+    if (packet->family != program.family() ||
+        packet->bytes.size() < W::kHeaderBytes) {
       return StageVerdict{.kind = VerdictKind::kAccept,
                           .rule = {program.kind(), 0, 0}};
     }
