@@ -1,6 +1,7 @@
 #include "engines/core/answers.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "engines/core/bytes.h"
 #include "engines/core/checksum.h"
@@ -170,6 +171,23 @@ bool Ipv6ErrorAllowed(const PacketState& rejected) {
 
 }  // namespace
 
+namespace {
+
+/// A reset of this host is quoted before its checksum is complete: the field
+/// holds the sum of the pseudo header (CHECKSUM_PARTIAL).
+/// Source: net/ipv4/netfilter/nf_reject_ipv4.c nf_reject_ip_tcphdr_put().
+void QuotePartialChecksum(const PacketState& rejected, uint8_t* quote,
+                          size_t quoted) {
+  const size_t field = rejected.headers.transport + size_t{16};
+  if (field + 2 > quoted) return;
+  const auto partial = static_cast<uint16_t>(~ChecksumFold(PseudoHeaderSum(
+      rejected.family, SourceOf(rejected), DestinationOf(rejected), kTcp,
+      uint32_t{rejected.headers.total_length} - rejected.headers.transport)));
+  std::memcpy(quote + field, &partial, sizeof partial);
+}
+
+}  // namespace
+
 bool BuildIcmpError(const PacketState& rejected, uint8_t type, uint8_t code,
                     uint32_t info, std::vector<uint8_t>* answer) {
   if (!rejected.headers.ok || rejected.topology == nullptr) return false;
@@ -190,6 +208,9 @@ bool BuildIcmpError(const PacketState& rejected, uint8_t type, uint8_t code,
   icmp[1] = code;
   StoreBe32(icmp + 4, info);
   std::copy_n(rejected.bytes.begin(), quoted, icmp + 8);
+  if (v4 && rejected.answer && rejected.headers.protocol == kTcp) {
+    QuotePartialChecksum(rejected, icmp + 8, quoted);
+  }
   if (v4) {
     // RFC 1812 4.3.2.5: precedence "internetwork control", TOS as it was.
     const auto tos = static_cast<uint8_t>((rejected.bytes[1] & 0x1e) | 0xc0);

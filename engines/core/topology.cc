@@ -310,8 +310,11 @@ std::optional<Address> Topology::SourceFor(std::string_view device,
   };
   for (const Device& candidate : devices) {
     if (!any && candidate.name != device) continue;
-    for (const Prefix& own : candidate.addresses) {
-      if (best == nullptr || better(own, *best)) best = &own;
+    // ipv6_link_dev_addr() puts a new address ahead of those of its scope, so
+    // of equals the last one added is met first.
+    for (auto own = candidate.addresses.rbegin();
+         own != candidate.addresses.rend(); ++own) {
+      if (best == nullptr || better(*own, *best)) best = &*own;
     }
   }
   if (best == nullptr) return std::nullopt;
