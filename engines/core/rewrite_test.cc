@@ -129,9 +129,6 @@ TEST(Rewrite, AWrongChecksumStaysWrongAndNoneStaysNone) {
   tcp.bytes[36] ^= 0xff;
   ASSERT_TRUE(RewriteAddress(&tcp, true, {10, 0, 0, 1}));
   EXPECT_FALSE(ChecksumsOk(tcp));
-  // And right again when the error is taken back.
-  tcp.bytes[36] ^= 0xff;
-  EXPECT_TRUE(ChecksumsOk(tcp));
 }
 
 TEST(Rewrite, LaterFragmentsHaveNoPorts) {

@@ -157,7 +157,7 @@ TEST(Topology, Ipv4MartiansAreDropped) {
       {"eth0", "224.0.0.1", "192.0.2.1", "none"},
       {"eth0", "255.255.255.255", "192.0.2.1", "none"},
       {"eth0", "0.0.0.0", "192.0.2.1", "none"},
-      {"eth0", "203.0.113.9", "0.0.0.1", "none"},
+      {"eth0", "203.0.113.9", "0.0.0.0", "none"},
       {"eth0", "0.0.0.0", "255.255.255.255", "broadcast"},
       {"eth0", "203.0.113.9", "255.255.255.255", "broadcast"},
       {"eth0", "0.0.0.0", "0.0.0.0", "broadcast"},
@@ -221,7 +221,9 @@ TEST(Topology, TypesAreThoseOfTheLocalTable) {
       {"127.255.255.255", "", AddressType::kBroadcast},
       {"224.1.2.3", "", AddressType::kMulticast},
       {"255.255.255.255", "", AddressType::kBroadcast},
-      {"0.1.2.3", "", AddressType::kBroadcast},
+      {"0.0.0.0", "", AddressType::kBroadcast},
+      // 0.0.0.0/8 is an ordinary network since Linux 5.3.
+      {"0.1.2.3", "", AddressType::kUnicast},
       // A local route elsewhere does not make it an address.
       {"9.9.9.9", "", AddressType::kUnicast},
   };

@@ -141,7 +141,7 @@ class Host {
     packet.family =
         !bytes.empty() && bytes[0] >> 4 == 6 ? Family::kIpv6 : Family::kIpv4;
     packet.bytes = bytes;
-    packet.out = out;
+    packet.out = out.empty() ? "here" : out;
     return PacketLine(packet);
   }
 
