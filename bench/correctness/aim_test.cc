@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 128\n"
                 "-A FORWARD -m hl --hl-gt 200\n",
                 Family::kIpv6}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& test) { return std::string(test.param.name); });
 
 TEST(AimPackets, SameSeedSameText) {
   const Ruleset ruleset = Parse(kFilter + "-A INPUT -s 192.0.2.1\nCOMMIT\n");

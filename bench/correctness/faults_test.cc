@@ -208,7 +208,7 @@ INSTANTIATE_TEST_SUITE_P(
         LoweringFault{"hop_limit_wrong", "filter",
                       "-A INPUT -m hl --hl-eq 255 -j DROP",
                       "-A INPUT -m hl --hl-eq 254 -j DROP", Family::kIpv6}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& test) { return std::string(test.param.name); });
 
 constexpr const char* kPlain = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT";
 
