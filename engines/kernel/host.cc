@@ -37,7 +37,8 @@ void Collect(Family family, const Rule& rule, std::set<uint16_t>* groups,
 }  // namespace
 
 Host::Host(Namespace ns, Network network, Probe probe, Family family)
-    : ns_(std::move(ns)),
+    : family_(family),
+      ns_(std::move(ns)),
       network_(std::move(network)),
       probe_(std::move(probe)),
       injector_(&ns_, &network_, family) {}
@@ -65,6 +66,15 @@ Status Host::Expect(const Ruleset& ruleset) {
         Collect(ruleset.family, rule, &groups, &queues);
       }
     }
+  }
+  return probe_.Listen(groups, queues);
+}
+
+Status Host::Expect(const Delta& delta) {
+  std::set<uint16_t> groups;
+  std::set<uint16_t> queues;
+  for (const Change& change : delta) {
+    Collect(family_, change.rule, &groups, &queues);
   }
   return probe_.Listen(groups, queues);
 }

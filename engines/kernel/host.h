@@ -34,6 +34,8 @@ class Host {
   /// Listens to what this ruleset may report: NFLOG groups and queues.
   /// To be called before it is put in force.
   [[nodiscard]] Status Expect(const Ruleset& ruleset);
+  /// The same for the rules of a change.
+  [[nodiscard]] Status Expect(const Delta& delta);
 
   /// Instance::Classify.  `rules` names what the traces speak of.
   [[nodiscard]] Status Classify(const RuleIndex& rules,
@@ -50,6 +52,7 @@ class Host {
   Status ClassifyOne(const RuleIndex& rules, const Packet& packet,
                      const ClassifyOptions& options, Outcome* outcome);
 
+  Family family_;
   Namespace ns_;
   Network network_;
   Probe probe_;

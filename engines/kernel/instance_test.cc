@@ -443,6 +443,30 @@ TEST_P(InstanceTest, TimesPacketsAndJudgesThemAlikeAfterwards) {
             "accept filter/INPUT/1 here 192.0.2.1:1>198.51.100.1:2 ttl=64");
 }
 
+// The kernel keeps 1,024 packets a queue; those of a timed run are not left in
+// it.
+TEST_P(InstanceTest, TimingLeavesNoPacketsInAQueue) {
+  const Ruleset ruleset = Parse(
+      "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
+      ":OUTPUT ACCEPT [0:0]\n"
+      "-A INPUT -p udp -j NFQUEUE --queue-num 3\n"
+      "COMMIT\n");
+  const auto packets = ParsePackets(
+      "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=1 DPT=2\n",
+      "packets");
+  ASSERT_TRUE(packets);
+  auto topology = Topology::For(ruleset, *packets);
+  ASSERT_TRUE(topology);
+  const auto instance = Open(*topology);
+  ASSERT_NE(instance, nullptr);
+  ASSERT_TRUE(instance->Replace(ruleset));
+  ASSERT_TRUE(instance->Time(*packets, 1500, {}));
+  std::vector<Outcome> outcomes(1);
+  ASSERT_TRUE(instance->Classify(*packets, outcomes, {}));
+  EXPECT_EQ(testing::Summary(ruleset, outcomes[0]),
+            "queue 3 filter/INPUT/1 192.0.2.1:1>198.51.100.1:2 ttl=64");
+}
+
 TEST_P(InstanceTest, ClassifiesTenThousandPacketsASecond) {
   const Ruleset ruleset = Parse(kFilter);
   const auto one = ParsePackets(

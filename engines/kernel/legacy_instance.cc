@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -23,9 +24,9 @@ class LegacyInstance : public Instance {
  public:
   /// `host` null: in place.
   LegacyInstance(std::unique_ptr<Host> host, Namespace ns, XtSocket socket)
-      : host_(std::move(host)), ns_(std::move(ns)), socket_(std::move(socket)) {
-    in_force_.family = socket_.family();
-  }
+      : host_(std::move(host)),
+        ns_(std::move(ns)),
+        socket_(std::move(socket)) {}
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
     if (ruleset.family != socket_.family()) {
@@ -48,7 +49,6 @@ class LegacyInstance : public Instance {
     size_t failed = 0;
     Status status = ReplaceTables(socket_, std::move(images), &cost, &failed);
     if (!status) {
-      if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(in_force_));
       if (failed < ruleset.tables.size()) {
         return tl::unexpected(ExplainXtRefusal(
             ruleset.family, ruleset.tables[failed], std::move(status).error()));
@@ -56,19 +56,13 @@ class LegacyInstance : public Instance {
       return tl::unexpected(std::move(status).error());
     }
     cost.wall_ns = all.nanoseconds();
-    in_force_ = ruleset;
+    for (const Table& table : ruleset.tables) made_.insert(table.kind);
     index_.reset();
     return cost;
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
-    Ruleset next;
-    if (host_ != nullptr) {
-      // The model refuses what iptables would, with the line it is about.
-      next = in_force_;
-      RETURN_IF_ERROR(ApplyDelta(delta, &next));
-      RETURN_IF_ERROR(host_->Expect(next));
-    }
+    if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(delta));
     UpdateCost cost;
     {
       ASSIGN_OR_RETURN(const auto scope, NamespaceScope::Enter(ns_));
@@ -77,10 +71,8 @@ class LegacyInstance : public Instance {
       cost.wall_ns = all.nanoseconds();
       cost.lower_ns = cost.wall_ns - cost.commit_ns;
     }
-    if (host_ != nullptr) {
-      in_force_ = std::move(next);
-      index_.reset();
-    }
+    for (const Change& change : delta) made_.insert(change.table);
+    index_.reset();
     return cost;
   }
 
@@ -97,7 +89,15 @@ class LegacyInstance : public Instance {
   Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
                   const ClassifyOptions& options) override {
     if (host_ == nullptr) return InPlace();
-    if (!index_) index_.emplace(&in_force_);
+    if (!index_) {
+      // Read back rather than copied at each update: most updates are not
+      // followed by packets, and what the kernel has is what traces speak of.
+      ASSIGN_OR_RETURN(
+          in_force_,
+          ReadTables(socket_, std::vector(made_.begin(), made_.end()),
+                     nullptr));
+      index_.emplace(&in_force_);
+    }
     return host_->Classify(*index_, packets, outcomes, options);
   }
 
@@ -155,10 +155,10 @@ class LegacyInstance : public Instance {
   Status AddEmptied(const Ruleset& ruleset,
                     std::vector<XtTableImage>* images) const {
     if (host_ == nullptr) return {};
-    for (const Table& table : in_force_.tables) {
-      if (ruleset.table(table.kind) != nullptr) continue;
+    for (const TableKind kind : made_) {
+      if (ruleset.table(kind) != nullptr) continue;
       ASSIGN_OR_RETURN(XtTableImage image,
-                       LowerXtTable(ruleset.family, EmptyTable(table.kind)));
+                       LowerXtTable(ruleset.family, EmptyTable(kind)));
       images->push_back(std::move(image));
     }
     return {};
@@ -202,7 +202,8 @@ class LegacyInstance : public Instance {
   std::unique_ptr<Host> host_;
   Namespace ns_;
   XtSocket socket_;
-  Ruleset in_force_;  // not kept in place, where others change it
+  std::set<TableKind> made_;  // the tables that exist because of this instance
+  Ruleset in_force_;          // what index_ speaks of
   std::optional<RuleIndex> index_;
 };
 

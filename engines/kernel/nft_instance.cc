@@ -1,7 +1,6 @@
 #include "engines/kernel/nft_instance.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -37,46 +36,41 @@ class NftInstance : public Instance {
     if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(ruleset));
     const Stopwatch all;
     UpdateCost cost;
-    const Status status =
-        Update(ruleset, &cost, [&](uint32_t generation) -> Result<NftBatch> {
-          return LowerNftRuleset(ruleset, lowering_, generation);
-        });
-    if (!status) {
-      if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(in_force_));
-      return tl::unexpected(status.error());
-    }
+    // A whole ruleset goes on top of whatever there is by then.
+    RETURN_IF_ERROR(Retried([&]() -> Result<Attempt> {
+      ASSIGN_OR_RETURN(const uint32_t generation, transport_.Generation());
+      ++cost.messages;
+      const Stopwatch lowering;
+      ASSIGN_OR_RETURN(const NftBatch batch,
+                       LowerNftRuleset(ruleset, lowering_, generation));
+      cost.lower_ns += lowering.nanoseconds();
+      return Commit(batch, ruleset, &cost);
+    }));
     cost.wall_ns = all.nanoseconds();
-    in_force_ = ruleset;
     index_.reset();
+    if (host_ != nullptr) in_force_ = ruleset;
     return cost;
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
     const Stopwatch all;
     UpdateCost cost;
-    // The handles are not kept: they would have to be read back after each
-    // update, which most callers do not follow by a second one.
-    ASSIGN_OR_RETURN(const auto answers, transport_.Read(true, &cost));
-    NftRaised current;
-    if (host_ == nullptr) {
-      ASSIGN_OR_RETURN(current, RaiseNft(family_, answers.dump()));
-    } else {
-      ASSIGN_OR_RETURN(current.handles, HandlesOf(answers));
-      current.ruleset = in_force_;
-    }
-    Ruleset next = current.ruleset;
-    RETURN_IF_ERROR(ApplyDelta(delta, &next));
-    if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(next));
-    RETURN_IF_ERROR(
-        Update(next, &cost, [&](uint32_t generation) -> Result<NftBatch> {
-          return LowerNftDelta(current.ruleset, delta, current.handles,
-                               lowering_, generation);
-        }));
+    if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(delta));
+    // A change is made to what was read, so it is read again when somebody
+    // else was quicker.
+    RETURN_IF_ERROR(Retried([&]() -> Result<Attempt> {
+      ASSIGN_OR_RETURN(Base base, ReadBase(delta, &cost));
+      const Ruleset& current = host_ == nullptr ? base.ruleset : in_force_;
+      const Stopwatch lowering;
+      ASSIGN_OR_RETURN(const NftBatch batch,
+                       LowerNftDelta(current, delta, base.handles, lowering_,
+                                     base.generation));
+      cost.lower_ns += lowering.nanoseconds();
+      return CommitChange(batch, current, delta, &cost);
+    }));
     cost.wall_ns = all.nanoseconds();
-    if (host_ != nullptr) {
-      in_force_ = std::move(next);
-      index_.reset();
-    }
+    index_.reset();
+    if (host_ != nullptr) RETURN_IF_ERROR(ApplyDelta(delta, &in_force_));
     return cost;
   }
 
@@ -124,27 +118,37 @@ class NftInstance : public Instance {
                 "packets are judged in a private namespace only, not in place");
   }
 
-  /// Lowers and commits, again when the generation moved on.
-  template <typename Lower>
-  Status Update(const Ruleset& next, UpdateCost* cost, Lower lower) {
+  enum class Attempt : uint8_t { kDone, kStale };
+
+  /// Until an attempt is not stale.
+  template <typename Try>
+  static Status Retried(Try attempt) {
     for (int tries = 0; tries < kTries; ++tries) {
-      ASSIGN_OR_RETURN(const uint32_t generation, transport_.Generation());
-      ++cost->messages;
-      const Stopwatch lowering;
-      ASSIGN_OR_RETURN(const NftBatch batch, lower(generation));
-      cost->lower_ns += lowering.nanoseconds();
-      ASSIGN_OR_RETURN(auto refusal, transport_.Commit(batch, cost));
-      if (!refusal) return {};
-      if (!refusal->stale) {
-        return tl::unexpected(Explain(next, batch, std::move(*refusal)));
-      }
-      // What a delta is based on has changed, too; only a whole ruleset can
-      // be put on top of whatever there is now.
-      if (host_ == nullptr && !batch.rules.empty() && tries + 1 == kTries)
-        break;
+      ASSIGN_OR_RETURN(const Attempt result, attempt());
+      if (result == Attempt::kDone) return {};
     }
     return Fail(ErrorCode::kConflict,
                 "somebody else changes nf_tables all the time");
+  }
+
+  /// `next` is what the batch leads to; a refusal speaks of its rules.
+  Result<Attempt> Commit(const NftBatch& batch, const Ruleset& next,
+                         UpdateCost* cost) {
+    ASSIGN_OR_RETURN(auto refusal, transport_.Commit(batch, cost));
+    if (!refusal) return Attempt::kDone;
+    if (refusal->stale) return Attempt::kStale;
+    return tl::unexpected(Explain(next, batch, std::move(*refusal)));
+  }
+
+  Result<Attempt> CommitChange(const NftBatch& batch, const Ruleset& current,
+                               const Delta& delta, UpdateCost* cost) {
+    ASSIGN_OR_RETURN(auto refusal, transport_.Commit(batch, cost));
+    if (!refusal) return Attempt::kDone;
+    if (refusal->stale) return Attempt::kStale;
+    // Made only if it has to be spoken of: a copy costs more than the change.
+    Ruleset next = current;
+    RETURN_IF_ERROR(ApplyDelta(delta, &next));
+    return tl::unexpected(Explain(next, batch, std::move(*refusal)));
   }
 
   Error Explain(const Ruleset& next, const NftBatch& batch,
@@ -159,8 +163,61 @@ class NftInstance : public Instance {
     if (ref.rule == 0 || ref.rule > chain.rules.size()) {
       return std::move(refusal.error);
     }
-    return RefusalOf(family_, chain, chain.rules[ref.rule - 1],
+    return RefusalOf(family_, chain.name, chain.rules[ref.rule - 1],
                      std::move(refusal.error));
+  }
+
+  /// What a change is based on.
+  struct Base {
+    uint32_t generation = 0;
+    Ruleset ruleset;  // in place only: else it is in_force_
+    NftHandles handles;
+  };
+
+  Result<Base> ReadBase(const Delta& delta, UpdateCost* cost) {
+    Base base;
+    if (host_ == nullptr) {
+      ASSIGN_OR_RETURN(const auto answers, transport_.Read(true, cost));
+      ASSIGN_OR_RETURN(NftRaised raised, RaiseNft(family_, answers.dump()));
+      base.generation = answers.generation;
+      base.ruleset = std::move(raised.ruleset);
+      base.handles = std::move(raised.handles);
+      return base;
+    }
+    // Handles are not kept: they would have to be read back after each update,
+    // and most updates are not followed by one that needs them.
+    if (!NeedsHandles(delta)) {
+      ASSIGN_OR_RETURN(base.generation, transport_.Generation());
+      ++cost->messages;
+      return base;
+    }
+    ASSIGN_OR_RETURN(const auto answers, transport_.Read(false, cost));
+    base.generation = answers.generation;
+    ASSIGN_OR_RETURN(base.handles, HandlesOf(answers));
+    return base;
+  }
+
+  /// Whether the delta names anything that nf_tables knows by its handle.
+  static bool NeedsHandles(const Delta& delta) {
+    return std::any_of(delta.begin(), delta.end(), [](const Change& change) {
+      switch (change.kind) {
+        case ChangeKind::kAppend:
+        case ChangeKind::kNewChain:
+        case ChangeKind::kPolicy:
+          return false;
+        case ChangeKind::kInsert:
+          return change.rulenum > 1;
+        case ChangeKind::kReplace:
+        case ChangeKind::kDeleteIndex:
+        case ChangeKind::kDeleteRule:
+        case ChangeKind::kFlush:
+        case ChangeKind::kDeleteChain:
+        case ChangeKind::kRenameChain:
+        case ChangeKind::kZero:
+          return true;
+      }
+      return true;
+    });
   }
 
   /// Rules are found by their place in their chain, which holds for any rule,

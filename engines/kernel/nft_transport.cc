@@ -122,14 +122,12 @@ Result<uint32_t> NftTransport::Generation() {
 
 Result<std::optional<NftRefusal>> NftTransport::Commit(const NftBatch& batch,
                                                        UpdateCost* cost) {
-  const uint64_t calls = socket_.calls();
   socket_.GrowSendBuffer(batch.bytes.size() + 64);
   const Stopwatch watch;
   ASSIGN_OR_RETURN(const auto errors, socket_.Send(batch.bytes));
   cost->commit_ns += watch.nanoseconds();
   cost->bytes_sent += batch.bytes.size();
   cost->messages += batch.messages;
-  (void)calls;
   if (errors.empty()) return std::nullopt;
   NftRefusal refusal;
   const auto stale = std::find_if(
@@ -198,6 +196,7 @@ Result<NftTransport::Answers> NftTransport::Read(bool with_elements,
   for (int tries = 0; tries < kTries; ++tries) {
     ASSIGN_OR_RETURN(const uint32_t before, Generation());
     Answers answers;
+    answers.generation = before;
     ASSIGN_OR_RETURN(answers.chains,
                      ReadKind(NFT_MSG_GETCHAIN, "chains", cost));
     ASSIGN_OR_RETURN(answers.rules, ReadKind(NFT_MSG_GETRULE, "rules", cost));

@@ -42,6 +42,7 @@ class NftTransport {
 
   /// All chains, rules and set elements of the family, without the probe's.
   struct Answers {
+    uint32_t generation = 0;
     std::vector<uint8_t> chains, rules, elements;
     NftDump dump() const { return {chains, rules, elements}; }
   };

@@ -218,8 +218,21 @@ Status Probe::DropQueued(const Event& event) {
 }
 
 void Probe::Discard() {
-  while (recv(events_.fd(), arena_.data(), arena_.size(), MSG_DONTWAIT) >= 0 ||
-         errno == ENOBUFS || errno == EINTR) {
+  while (true) {
+    const ssize_t got =
+        recv(events_.fd(), arena_.data(), arena_.size(), MSG_DONTWAIT);
+    if (got < 0) {
+      if (errno == ENOBUFS || errno == EINTR) continue;
+      return;
+    }
+    // A queued packet waits for its verdict; enough of them fill the queue.
+    ForEachMessage({arena_.data(), static_cast<size_t>(got)},
+                   [this](const nlmsghdr* message) {
+                     const auto event = DecodeEvent(message);
+                     if (event && event->kind == EventKind::kQueue) {
+                       (void)DropQueued(*event);
+                     }
+                   });
   }
 }
 

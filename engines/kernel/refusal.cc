@@ -67,7 +67,7 @@ std::optional<size_t> FindRefusedRule(const XtSocket& socket,
 
 }  // namespace
 
-Error RefusalOf(Family family, const Chain& chain, const Rule& rule,
+Error RefusalOf(Family family, const std::string& chain, const Rule& rule,
                 Error refused) {
   refused.place.line = rule.line;
   refused.place.column = rule.target.kind == TargetKind::kExtension
@@ -76,7 +76,7 @@ Error RefusalOf(Family family, const Chain& chain, const Rule& rule,
   if (!rule.matches.empty() && refused.place.column == 0) {
     refused.place.column = rule.matches.front().column;
   }
-  refused.place.text = PrintRule(family, chain.name, rule);
+  refused.place.text = PrintRule(family, chain, rule);
   return refused;
 }
 
@@ -92,7 +92,7 @@ Error ExplainXtRefusal(Family family, const Table& table, Error refused) {
   size_t left = *number;
   for (const Chain& chain : table.chains) {
     if (left <= chain.rules.size()) {
-      return RefusalOf(family, chain, chain.rules[left - 1],
+      return RefusalOf(family, chain.name, chain.rules[left - 1],
                        std::move(refused));
     }
     left -= chain.rules.size();

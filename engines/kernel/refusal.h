@@ -6,6 +6,8 @@
 // something was refused).
 #pragma once
 
+#include <string>
+
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
 
@@ -17,7 +19,7 @@ namespace nfarena::kernel {
                                      Error refused);
 
 /// The same, when the rule is known.
-[[nodiscard]] Error RefusalOf(Family family, const Chain& chain,
+[[nodiscard]] Error RefusalOf(Family family, const std::string& chain,
                               const Rule& rule, Error refused);
 
 }  // namespace nfarena::kernel
