@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 namespace nfarena {
 
 namespace {
 char program_name[] = "nfarena";
+
+// What ends a run of bytes that are copied as they are.
+bool EndsPlain(char c) { return c == ' ' || c == '\t' || c == '"'; }
 }  // namespace
 
 Words::Words() : buffer_(kMaxLineSize + kMaxWords + 2) {
@@ -69,9 +74,13 @@ Status Words::Split(std::string_view line, size_t start) {
     }
     if (c == '"') {
       quoted = true;
-    } else {
-      *out++ = c;
+      continue;
     }
+    size_t end = i + 1;
+    while (end < size && !EndsPlain(line[end])) ++end;
+    std::memcpy(out, line.data() + i, end - i);
+    out += end - i;
+    i = end - 1;
   }
   if (quoted) {
     return Fail(ErrorCode::kSyntax, "quote is not closed",
