@@ -175,8 +175,9 @@ std::optional<Event> DecodeTrace(std::span<const uint8_t> attributes) {
 
 std::optional<LegacyTrace> ParseLegacyTrace(std::string_view prefix) {
   constexpr std::string_view kHead = "TRACE: ";
-  if (!prefix.starts_with(kHead) || !prefix.ends_with(' ')) return std::nullopt;
+  if (!prefix.starts_with(kHead)) return std::nullopt;
   prefix.remove_prefix(kHead.size());
+  if (!prefix.ends_with(' ')) return std::nullopt;
   prefix.remove_suffix(1);
   // The table comes first, number and step last; what is between is the chain.
   const size_t table_end = prefix.find(':');
