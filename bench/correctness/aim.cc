@@ -161,6 +161,7 @@ class Aimer {
       case Hook::kForward:
         s.in = choose_.Device();
         s.out = choose_.Device();
+        s.forwarded = true;
         break;
       case Hook::kOutput:
         s.out = choose_.Device();
@@ -207,10 +208,16 @@ class Aimer {
         Line(packet, label);
         return;
       }
-      case WantedState::kRelated:
-        Emit(&s, label + ", the flow of it");
-        Line(IcmpErrorAbout(s), label);
+      case WantedState::kRelated: {
+        // The flow went the other way; the error comes where `s` would.
+        (void)SketchLine(&s, &choose_);
+        Sketch flow = Reversed(s);
+        flow.tcp_flags = 0x02;
+        KeepRoute(&flow);
+        Emit(&flow, label + ", the flow of it");
+        Line(IcmpErrorAbout(s, flow), label);
         return;
+      }
       default:
         break;
     }
@@ -240,18 +247,17 @@ class Aimer {
     }
   }
 
-  /// "host unreachable" about `s`, coming back to its sender.
-  std::string IcmpErrorAbout(const Sketch& s) {
-    Sketch quoted = s;
+  /// "host unreachable" about `flow`, on the way that `s` takes.
+  std::string IcmpErrorAbout(const Sketch& s, const Sketch& flow) {
+    Sketch quoted = flow;
     quoted.in.clear();
     quoted.out.clear();
-    quoted.mac.reset();
     quoted.mark.reset();
     quoted.uid.reset();
     quoted.gid.reset();
     std::string inner = SketchLine(&quoted, &choose_);
     inner.erase(0, inner.find("SRC="));
-    Sketch error = Reversed(s);
+    Sketch error = s;
     error.protocol = IcmpProtocol(family_);
     error.icmp_type = family_ == Family::kIpv4 ? 3 : 1;
     error.icmp_code = family_ == Family::kIpv4 ? 1 : 3;

@@ -176,7 +176,7 @@ class Steering {
     return true;
   }
   bool operator()(const TtlMatch& m) {
-    int value = m.value;
+    int value = m.value + (sketch_.forwarded ? 1 : 0);
     switch (m.test) {
       case TtlTest::kEqual:
         value += hold_ ? 0 : 1;

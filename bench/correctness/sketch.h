@@ -34,7 +34,8 @@ struct Sketch {
   std::optional<uint16_t> length;  // layer 3
   std::optional<uint32_t> mark, uid, gid;
   std::optional<std::array<uint8_t, 6>> mac;
-  bool fragment = false;  // a later fragment
+  bool fragment = false;   // a later fragment
+  bool forwarded = false;  // seen after the TTL was decremented
   WantedState state = WantedState::kAny;
 };
 

@@ -66,18 +66,17 @@ using Status = Result<void>;
 #define NFARENA_CONCAT(a, b) NFARENA_CONCAT_INNER(a, b)
 
 /// Returns the error of a Status or Result from the enclosing function.
-#define RETURN_IF_ERROR(expr)                                       \
-  do {                                                              \
-    if (auto status_ = (expr); !status_) {                          \
-      return ::tl::unexpected<::nfarena::Error>(                    \
-          std::move(status_).error());                              \
-    }                                                               \
+#define RETURN_IF_ERROR(expr)                                                \
+  do {                                                                       \
+    if (auto status_ = (expr); !status_) {                                   \
+      return ::tl::unexpected<::nfarena::Error>(std::move(status_).error()); \
+    }                                                                        \
   } while (false)
 
 /// ASSIGN_OR_RETURN(auto x, Parse(s)): unwraps a Result or returns its error.
-#define ASSIGN_OR_RETURN(lhs, expr)                                  \
+#define ASSIGN_OR_RETURN(lhs, expr) \
   ASSIGN_OR_RETURN_IMPL(NFARENA_CONCAT(result_, __LINE__), lhs, expr)
-#define ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)                             \
-  auto tmp = (expr);                                                      \
+#define ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)                                  \
+  auto tmp = (expr);                                                           \
   if (!tmp) return ::tl::unexpected<::nfarena::Error>(std::move(tmp).error()); \
   lhs = std::move(*tmp)

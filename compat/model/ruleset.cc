@@ -109,9 +109,9 @@ Result<Chain*> Table::AddChain(std::string_view name) {
   // Source: libiptc/libiptc.c TC_CREATE_CHAIN.
   for (std::string_view reserved : {"ACCEPT", "DROP", "QUEUE", "RETURN"}) {
     if (name == reserved) {
-      return Fail(ErrorCode::kConflict,
-                  fmt::format("'{}' is a standard target, not a chain name",
-                              name));
+      return Fail(
+          ErrorCode::kConflict,
+          fmt::format("'{}' is a standard target, not a chain name", name));
     }
   }
   if (FindChain(name)) {
@@ -162,9 +162,8 @@ namespace {
 bool SameChain(const Chain& a, const Chain& b) {
   return a.name == b.name && a.hook == b.hook && a.policy == b.policy &&
          std::equal(a.rules.begin(), a.rules.end(), b.rules.begin(),
-                    b.rules.end(), [](const Rule& x, const Rule& y) {
-                      return x.SameAs(y);
-                    });
+                    b.rules.end(),
+                    [](const Rule& x, const Rule& y) { return x.SameAs(y); });
 }
 }  // namespace
 
@@ -173,8 +172,8 @@ bool SameRules(const Ruleset& a, const Ruleset& b) {
   return std::all_of(a.tables.begin(), a.tables.end(), [&](const Table& t) {
     const Table* other = b.table(t.kind);
     return other != nullptr &&
-           std::equal(t.chains.begin(), t.chains.end(),
-                      other->chains.begin(), other->chains.end(), SameChain);
+           std::equal(t.chains.begin(), t.chains.end(), other->chains.begin(),
+                      other->chains.end(), SameChain);
   });
 }
 

@@ -146,9 +146,9 @@ enum class Policy : uint8_t { kAccept, kDrop };
 
 struct Chain {
   std::string name;
-  std::optional<Hook> hook;          // set for built-in chains
-  Policy policy = Policy::kAccept;   // built-in chains only
-  Counters counters;                 // the policy's
+  std::optional<Hook> hook;         // set for built-in chains
+  Policy policy = Policy::kAccept;  // built-in chains only
+  Counters counters;                // the policy's
   std::vector<Rule> rules;
 };
 

@@ -64,7 +64,7 @@ Errno CheckAttribute(const AttributeRule& rule,
       return ntohl(Load<uint32_t>(payload.data())) > rule.limit ? ERANGE : 0;
     case AttributeKind::kMask32:
       return (ntohl(Load<uint32_t>(payload.data())) & ~rule.limit) != 0 ? EINVAL
-                                                                       : 0;
+                                                                        : 0;
     case AttributeKind::kNulString: {
       const size_t window =
           std::min<size_t>(payload.size(), size_t{rule.limit} + 1);
@@ -146,8 +146,9 @@ bool NextAttribute(std::span<const uint8_t>* rest, Attribute* attribute) {
   if (header.nla_len < sizeof(nlattr) || header.nla_len > rest->size()) {
     return false;
   }
-  *attribute = Attribute(header.nla_type & NLA_TYPE_MASK,
-                         rest->subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN));
+  *attribute =
+      Attribute(header.nla_type & NLA_TYPE_MASK,
+                rest->subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN));
   *rest = rest->subspan(std::min(rest->size(), Align4(header.nla_len)));
   return true;
 }
@@ -159,8 +160,7 @@ Errno ParseAttributes(std::span<const uint8_t> bytes,
   while (NextAttribute(&bytes, &attribute)) {
     const uint16_t type = attribute.type();
     if (type == 0 || type > policy.max_type()) continue;
-    const Errno error =
-        CheckAttribute(policy.rule(type), attribute.payload());
+    const Errno error = CheckAttribute(policy.rule(type), attribute.payload());
     if (error != 0) return error;
     (*table)[type] = attribute;
   }

@@ -68,8 +68,8 @@ struct Instruction {
 static_assert(sizeof(Instruction) == 8);
 
 struct RuleHead {
-  uint16_t size;  // bytes of instructions that follow
-  uint16_t last;  // 1: the end of the chain, no rule
+  uint16_t size;    // bytes of instructions that follow
+  uint16_t last;    // 1: the end of the chain, no rule
   uint32_t number;  // 1-based, as iptables counts
 };
 static_assert(sizeof(RuleHead) == 8);
@@ -332,7 +332,7 @@ struct LogCode {
   Instruction head;
   uint8_t nflog;  // 0: LOG
   uint8_t level;
-  uint8_t flags;         // LOG: log flags; NFLOG: 1 = snap length is given
+  uint8_t flags;  // LOG: log flags; NFLOG: 1 = snap length is given
   uint8_t unused;
   uint16_t group, threshold;
   uint32_t snap_length;

@@ -23,11 +23,9 @@ class ConnectionCount {
     std::erase_if(entries_, [now_ms](const Entry& entry) {
       return entry.expires_ms <= now_ms;
     });
-    const auto known =
-        std::find_if(entries_.begin(), entries_.end(),
-                     [&tuple](const Entry& entry) {
-                       return entry.tuple == tuple;
-                     });
+    const auto known = std::find_if(
+        entries_.begin(), entries_.end(),
+        [&tuple](const Entry& entry) { return entry.tuple == tuple; });
     if (known == entries_.end()) {
       entries_.push_back({tuple, expires_ms});
     } else {

@@ -102,9 +102,8 @@ ControlPlane::Round ControlPlane::RunBatch(const Batch& batch,
     Abort();
     return Round::kDone;
   }
-  Errno error = batch.end == BatchEnd::kCommit && !changes_.empty()
-                    ? CheckUnbound()
-                    : 0;
+  Errno error =
+      batch.end == BatchEnd::kCommit && !changes_.empty() ? CheckUnbound() : 0;
   if (error == 0 && !ValidateChanged()) {
     Abort();
     // The second time round every message says for itself whether it is the
@@ -219,7 +218,8 @@ Errno ControlPlane::ValidateChain(ValidateContext* context, Chain* chain) {
     Errno error = 0;
     ForEachInstruction(rule->code(), rule->code_size,
                        [context, &error](uint8_t* code) {
-                         if (error == 0) error = ValidateExpression(context, code);
+                         if (error == 0)
+                           error = ValidateExpression(context, code);
                        });
     if (error != 0) return error;
   }
@@ -309,11 +309,11 @@ bool ControlPlane::CodeNeedsTracking(const Instruction& head,
   // Extensions whose checkentry() calls nf_ct_netns_get(); CT does so unless
   // it is NOTRACK, which is the first bit of its first word.
   static constexpr std::string_view kMatches[] = {
-      "cluster", "connbytes", "connlabel", "connlimit", "connmark",
-      "conntrack", "helper", "state"};
+      "cluster",  "connbytes", "connlabel", "connlimit",
+      "connmark", "conntrack", "helper",    "state"};
   static constexpr std::string_view kTargets[] = {
-      "CONNMARK", "CONNSECMARK", "DNAT", "MASQUERADE", "NETMAP", "REDIRECT",
-      "SNAT", "SYNPROXY"};
+      "CONNMARK", "CONNSECMARK", "DNAT", "MASQUERADE",
+      "NETMAP",   "REDIRECT",    "SNAT", "SYNPROXY"};
   const auto contains = [](const auto& names, std::string_view name) {
     return std::find(std::begin(names), std::end(names), name) !=
            std::end(names);
@@ -714,9 +714,8 @@ void ControlPlane::RenumberChains(Table* table) {
                                     static_cast<Hook>(chain->base->hook));
     chain->model_index = static_cast<uint32_t>(position - hooks.begin());
   }
-  std::sort(user.begin(), user.end(), [](const Chain* a, const Chain* b) {
-    return a->name < b->name;
-  });
+  std::sort(user.begin(), user.end(),
+            [](const Chain* a, const Chain* b) { return a->name < b->name; });
   auto index = static_cast<uint32_t>(hooks.size());
   for (Chain* chain : user) chain->model_index = index++;
 }

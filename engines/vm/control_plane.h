@@ -92,8 +92,7 @@ class ControlPlane {
 
   /// What dynset does: a new element, nullptr when the set is full; and the
   /// removal of one.
-  Element* AddDynamicElement(const DynsetCode& code,
-                             const Registers& registers,
+  Element* AddDynamicElement(const DynsetCode& code, const Registers& registers,
                              uint64_t now_ms);
   void DropElement(Set* set, Element* element);
   /// 32 bits of chance, from a fixed seed so that a run can be repeated.
@@ -166,7 +165,7 @@ class ControlPlane {
     Set* set = nullptr;
     Element* element = nullptr;
     Object* object = nullptr;
-    uint32_t id = 0;  // NFTA_*_ID of the batch
+    uint32_t id = 0;                          // NFTA_*_ID of the batch
     uint64_t timeout_ms = 0, expires_ms = 0;  // updates of sets and elements
     uint32_t number = 0;  // kUpdateTable: old flags; kUpdateSet: size
     uint32_t gc_interval = 0;
@@ -179,9 +178,7 @@ class ControlPlane {
     AttributeTable attributes;
     uint16_t type() const { return message->type; }
     uint8_t family() const { return message->family; }
-    bool has_flag(uint16_t flag) const {
-      return (message->flags & flag) != 0;
-    }
+    bool has_flag(uint16_t flag) const { return (message->flags & flag) != 0; }
   };
 
   // One round over the messages of a batch.
@@ -201,8 +198,8 @@ class ControlPlane {
   Errno NewRule(MessageContext* context);
   Errno BuildRule(MessageContext* context, Table* table, Chain* chain,
                   Rule** rule);
-  void LinkRule(MessageContext* context, Table* table, Chain* chain,
-                Rule* rule, Rule* old_rule);
+  void LinkRule(MessageContext* context, Table* table, Chain* chain, Rule* rule,
+                Rule* old_rule);
   Errno DeleteRules(MessageContext* context);
   Errno NewSet(MessageContext* context);
   Errno UpdateSet(MessageContext* context, Table* table, Set* set,

@@ -16,11 +16,11 @@ namespace nfarena::vm {
 namespace {
 
 constexpr uint16_t kNonRecursive = NLM_F_NONREC;
-constexpr size_t kMaxExpressions = 128;      // NFT_RULE_MAXEXPRS
-constexpr size_t kMaxRuleCode = 1u << 12;    // struct nft_rule: dlen:12
-constexpr uint32_t kChainBase = 1;           // NFT_CHAIN_BASE
-constexpr uint32_t kChainOffload = 2;        // NFT_CHAIN_HW_OFFLOAD
-constexpr uint32_t kChainBinding = 4;        // NFT_CHAIN_BINDING
+constexpr size_t kMaxExpressions = 128;    // NFT_RULE_MAXEXPRS
+constexpr size_t kMaxRuleCode = 1u << 12;  // struct nft_rule: dlen:12
+constexpr uint32_t kChainBase = 1;         // NFT_CHAIN_BASE
+constexpr uint32_t kChainOffload = 2;      // NFT_CHAIN_HW_OFFLOAD
+constexpr uint32_t kChainBinding = 4;      // NFT_CHAIN_BINDING
 constexpr uint32_t kChainFlags = 7;
 constexpr uint32_t kHookCountAll = NF_INET_NUMHOOKS;
 
@@ -176,8 +176,8 @@ Errno ControlPlane::NewTable(MessageContext* context) {
   if (!SupportedFamily(context->family())) return EOPNOTSUPP;
   const AttributeTable& attributes = context->attributes;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_TABLE_NAME], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_TABLE_NAME], context->family(), &error);
   uint32_t flags = 0;
   if (attributes[NFTA_TABLE_FLAGS]) flags = attributes[NFTA_TABLE_FLAGS].Be32();
   // Tables owned by a process have no twin.
@@ -270,8 +270,8 @@ Errno ControlPlane::FlushTable(Table* table) {
 Errno ControlPlane::NewChain(MessageContext* context) {
   const AttributeTable& attributes = context->attributes;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_CHAIN_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_CHAIN_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   Chain* chain = nullptr;
   if (attributes[NFTA_CHAIN_HANDLE]) {
@@ -343,8 +343,7 @@ Errno ControlPlane::AddChain(MessageContext* context, Table* table,
 }
 
 Errno ControlPlane::UpdateChain(MessageContext* context, Table* table,
-                                Chain* chain, uint32_t policy,
-                                uint32_t flags) {
+                                Chain* chain, uint32_t policy, uint32_t flags) {
   const AttributeTable& attributes = context->attributes;
   if (chain->flags != flags) return EOPNOTSUPP;
   if (attributes[NFTA_CHAIN_HOOK]) {
@@ -362,8 +361,8 @@ Errno ControlPlane::UpdateChain(MessageContext* context, Table* table,
   if (attributes[NFTA_CHAIN_COUNTERS]) {
     if (!chain->base) return EOPNOTSUPP;
     update->counters.emplace();
-    const Errno error = ParseChainCounters(attributes[NFTA_CHAIN_COUNTERS],
-                                           &*update->counters);
+    const Errno error =
+        ParseChainCounters(attributes[NFTA_CHAIN_COUNTERS], &*update->counters);
     if (error != 0) return error;
   }
   if (attributes[NFTA_CHAIN_POLICY]) update->policy = policy;
@@ -391,8 +390,8 @@ void ControlPlane::DeleteChainNow(Table* table, Chain* chain) {
 Errno ControlPlane::DeleteChain(MessageContext* context) {
   const AttributeTable& attributes = context->attributes;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_CHAIN_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_CHAIN_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   Chain* chain = nullptr;
   if (attributes[NFTA_CHAIN_HANDLE]) {
@@ -425,8 +424,8 @@ Errno ControlPlane::DeleteChain(MessageContext* context) {
 Errno ControlPlane::NewRule(MessageContext* context) {
   const AttributeTable& attributes = context->attributes;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_RULE_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_RULE_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   Chain* chain = nullptr;
   if (attributes[NFTA_RULE_CHAIN]) {
@@ -501,8 +500,7 @@ Errno ControlPlane::BuildRule(MessageContext* context, Table* table,
   size_t count = 0;
   size_t code_size = 0;
   if (attributes[NFTA_RULE_EXPRESSIONS]) {
-    std::span<const uint8_t> rest =
-        attributes[NFTA_RULE_EXPRESSIONS].payload();
+    std::span<const uint8_t> rest = attributes[NFTA_RULE_EXPRESSIONS].payload();
     Attribute nested;
     while (NextAttribute(&rest, &nested)) {
       if (nested.type() != NFTA_LIST_ELEM || count == kMaxExpressions) {
@@ -548,8 +546,8 @@ Errno ControlPlane::BuildRule(MessageContext* context, Table* table,
   return 0;
 }
 
-void ControlPlane::LinkRule(MessageContext* context, Table* table,
-                            Chain* chain, Rule* rule, Rule* old_rule) {
+void ControlPlane::LinkRule(MessageContext* context, Table* table, Chain* chain,
+                            Rule* rule, Rule* old_rule) {
   Change& change = Log(ChangeKind::kNewRule, table);
   change.chain = chain;
   change.rule = rule;
@@ -597,8 +595,8 @@ Errno ControlPlane::DeleteRulesOf(Table* table, Chain* chain) {
 Errno ControlPlane::DeleteRules(MessageContext* context) {
   const AttributeTable& attributes = context->attributes;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_RULE_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_RULE_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   const bool destroy = context->type() == kDestroyRule;
   if (!attributes[NFTA_RULE_CHAIN]) {

@@ -18,11 +18,10 @@ namespace {
 
 constexpr uint32_t kSetFlagsAll =
     NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL | NFT_SET_TIMEOUT |
-    NFT_SET_MAP | NFT_SET_EVAL | NFT_SET_OBJECT | NFT_SET_CONCAT |
-    NFT_SET_EXPR;
+    NFT_SET_MAP | NFT_SET_EVAL | NFT_SET_OBJECT | NFT_SET_CONCAT | NFT_SET_EXPR;
 constexpr uint32_t kMaxData = NFT_DATA_VALUE_MAXLEN;  // bytes
-constexpr size_t kMaxSetExpressions = 2;               // NFT_SET_EXPR_MAX
-constexpr uint32_t kMaxObjectType = 9;                 // NFT_OBJECT_MAX
+constexpr size_t kMaxSetExpressions = 2;              // NFT_SET_EXPR_MAX
+constexpr uint32_t kMaxObjectType = 9;                // NFT_OBJECT_MAX
 constexpr uint32_t kMaxFields = 16;
 constexpr uint32_t kCatchall = 2;  // NFT_SET_ELEM_CATCHALL
 
@@ -335,8 +334,7 @@ void ControlPlane::ReleaseElement(const Set& set, Element* element) {
 }
 
 void ControlPlane::DestroyElement(std::unique_ptr<Element> element) {
-  DestroyCode(element->instructions(),
-              element->code.size() * sizeof(uint64_t));
+  DestroyCode(element->instructions(), element->code.size() * sizeof(uint64_t));
 }
 
 // ---- sets ----
@@ -379,8 +377,8 @@ Errno ControlPlane::NewSet(MessageContext* context) {
   SetDescription description;
   Errno error = ParseSet(attributes, &description);
   if (error != 0) return error;
-  Table* table = FindTable(attributes[NFTA_SET_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_SET_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   const std::string name(attributes[NFTA_SET_NAME].Text());
   if (Set* set = FindSetByName(table, name)) {
@@ -444,14 +442,14 @@ Errno ControlPlane::UpdateSet(MessageContext* context, Table* table, Set* set,
            reinterpret_cast<const Instruction*>(b.data())->opcode;
   };
   const SetDescription& d = set->d;
-  const bool same =
-      d.key_type == description.key_type &&
-      d.data_type == description.data_type && d.flags == description.flags &&
-      d.key_size == description.key_size &&
-      d.data_size == description.data_size &&
-      d.field_sizes == description.field_sizes &&
-      std::equal(set->expressions.begin(), set->expressions.end(),
-                 blocks.begin(), blocks.end(), same_code);
+  const bool same = d.key_type == description.key_type &&
+                    d.data_type == description.data_type &&
+                    d.flags == description.flags &&
+                    d.key_size == description.key_size &&
+                    d.data_size == description.data_size &&
+                    d.field_sizes == description.field_sizes &&
+                    std::equal(set->expressions.begin(), set->expressions.end(),
+                               blocks.begin(), blocks.end(), same_code);
   for (auto& block : blocks) {
     DestroyExpression(this, reinterpret_cast<uint8_t*>(block.data()));
   }
@@ -477,8 +475,8 @@ Errno ControlPlane::DeleteSets(MessageContext* context) {
   const AttributeTable& attributes = context->attributes;
   if (context->family() == NFPROTO_UNSPEC) return EAFNOSUPPORT;
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_SET_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_SET_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   Set* set = nullptr;
   if (attributes[NFTA_SET_HANDLE]) {
@@ -533,9 +531,9 @@ bool KeyEndAllowed(const Set& set, const Attribute& key_end,
 
 Errno ParseKey(const Set& set, const Attribute& nested, SetValue* key) {
   uint32_t length = set.d.key_size;
-  return ParseValue(
-      nested, {reinterpret_cast<uint8_t*>(key->data()), sizeof(SetValue)},
-      &length);
+  return ParseValue(nested,
+                    {reinterpret_cast<uint8_t*>(key->data()), sizeof(SetValue)},
+                    &length);
 }
 
 // Presence of attributes that need or exclude each other.
@@ -584,8 +582,8 @@ Errno ParseElementTimes(const Set& set, const AttributeTable& attributes,
   if (attributes[NFTA_SET_ELEM_EXPIRATION]) {
     if (!timed) return EINVAL;
     if (element->timeout_ms == 0) return EOPNOTSUPP;
-    const Errno error = ParseMilliseconds(
-        attributes[NFTA_SET_ELEM_EXPIRATION], expiration_ms);
+    const Errno error =
+        ParseMilliseconds(attributes[NFTA_SET_ELEM_EXPIRATION], expiration_ms);
     if (error != 0) return error;
     if (*expiration_ms > element->timeout_ms) return ERANGE;
   }
@@ -637,8 +635,8 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
   Errno error = ParseAttributes(nested, kElementPolicy, &attributes);
   if (error != 0) return error;
   auto element = std::make_unique<Element>();
-  error = ParseElementFlags(*set, attributes[NFTA_SET_ELEM_FLAGS],
-                            element.get());
+  error =
+      ParseElementFlags(*set, attributes[NFTA_SET_ELEM_FLAGS], element.get());
   if (error == 0) error = CheckElementShape(*set, attributes, *element);
   if (error != 0) return error;
   uint64_t expiration_ms = 0;
@@ -655,8 +653,8 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
   const bool one{attributes[NFTA_SET_ELEM_EXPR]};
   const bool many{attributes[NFTA_SET_ELEM_EXPRESSIONS]};
   if (one && set->expressions.size() > 1) return EOPNOTSUPP;
-  const size_t limit = set->expressions.empty() ? kMaxSetExpressions
-                                                : set->expressions.size();
+  const size_t limit =
+      set->expressions.empty() ? kMaxSetExpressions : set->expressions.size();
   error = DecodeExpressionBlocks(&decode, attributes[NFTA_SET_ELEM_EXPR],
                                  attributes[NFTA_SET_ELEM_EXPRESSIONS], limit,
                                  &blocks);
@@ -679,8 +677,7 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
   if (!one && !many && !element->interval_end) {
     for (const auto& block : set->expressions) {
       blocks.push_back(block);
-      CloneExpression(this,
-                      reinterpret_cast<uint8_t*>(blocks.back().data()));
+      CloneExpression(this, reinterpret_cast<uint8_t*>(blocks.back().data()));
     }
   }
   element->expressions_count = static_cast<uint8_t>(blocks.size());
@@ -704,8 +701,8 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
     element->has_key_end = true;
   }
   if (attributes[NFTA_SET_ELEM_OBJREF]) {
-    element->object = FindObject(
-        table, attributes[NFTA_SET_ELEM_OBJREF].Text(), set->d.object_type);
+    element->object = FindObject(table, attributes[NFTA_SET_ELEM_OBJREF].Text(),
+                                 set->d.object_type);
     if (element->object == nullptr) return give_up(ENOENT);
   }
   if (attributes[NFTA_SET_ELEM_DATA]) {
@@ -714,10 +711,10 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
                            &element->verdict);
     } else {
       uint32_t length = set->d.data_size;
-      error = ParseValue(attributes[NFTA_SET_ELEM_DATA],
-                         {reinterpret_cast<uint8_t*>(element->data.data()),
-                          sizeof(SetValue)},
-                         &length);
+      error = ParseValue(
+          attributes[NFTA_SET_ELEM_DATA],
+          {reinterpret_cast<uint8_t*>(element->data.data()), sizeof(SetValue)},
+          &length);
     }
     if (error != 0) return give_up(error);
     element->has_data = true;
@@ -741,9 +738,9 @@ Errno ControlPlane::AddElement(MessageContext* context, Table* table, Set* set,
   const bool pairs = (set->d.flags & NFT_SET_INTERVAL) != 0 &&
                      (set->d.flags & NFT_SET_CONCAT) == 0;
   const uint64_t limit_elements =
-      set->d.size == 0 ? UINT64_MAX
-                       : uint64_t{set->d.size} * (pairs ? 2 : 1) +
-                             set->deactivated_count;
+      set->d.size == 0
+          ? UINT64_MAX
+          : uint64_t{set->d.size} * (pairs ? 2 : 1) + set->deactivated_count;
   bool full = false;
   if (!element->catchall) {
     full = ++set->elements_count > limit_elements;
@@ -800,8 +797,7 @@ Errno ControlPlane::DeleteElements(MessageContext* context) {
                            context->family(), &error);
   if (table == nullptr) return error;
   if (!attributes[NFTA_SET_ELEM_LIST_SET]) return EINVAL;
-  Set* set =
-      FindSetByName(table, attributes[NFTA_SET_ELEM_LIST_SET].Text());
+  Set* set = FindSetByName(table, attributes[NFTA_SET_ELEM_LIST_SET].Text());
   if (set == nullptr) return ENOENT;
   if (set->anonymous()) return EOPNOTSUPP;
   if (!set->bindings.empty() && (set->d.flags & NFT_SET_CONSTANT) != 0) {
@@ -886,8 +882,7 @@ Element* ControlPlane::AddDynamicElement(const DynsetCode& code,
   element->expires_ms = now_ms + element->timeout_ms;
   element->expressions_count = code.expressions_count;
   for (size_t i = 0; i < code.expressions_count; ++i) {
-    const auto* block =
-        reinterpret_cast<const uint64_t*>(code.expressions[i]);
+    const auto* block = reinterpret_cast<const uint64_t*>(code.expressions[i]);
     const size_t words =
         reinterpret_cast<const Instruction*>(block)->size / sizeof(uint64_t);
     element->code.insert(element->code.end(), block, block + words);
@@ -957,8 +952,8 @@ Errno ControlPlane::NewObject(MessageContext* context) {
     return EINVAL;
   }
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_OBJ_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_OBJ_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   const uint32_t type = attributes[NFTA_OBJ_TYPE].Be32();
   Object* object = FindObject(table, attributes[NFTA_OBJ_NAME].Text(), type);
@@ -1012,8 +1007,8 @@ Errno ControlPlane::DeleteObjects(MessageContext* context) {
     return EINVAL;
   }
   Errno error = 0;
-  Table* table = FindTable(attributes[NFTA_OBJ_TABLE], context->family(),
-                           &error);
+  Table* table =
+      FindTable(attributes[NFTA_OBJ_TABLE], context->family(), &error);
   if (table == nullptr) return error;
   const uint32_t type = attributes[NFTA_OBJ_TYPE].Be32();
   Object* object = nullptr;

@@ -41,7 +41,8 @@ template <typename Visit>
 void ForEachMessage(const std::vector<uint8_t>& bytes, Visit visit) {
   int rest = static_cast<int>(bytes.size());
   const auto* message = reinterpret_cast<const nlmsghdr*>(bytes.data());
-  for (; mnl_nlmsg_ok(message, rest); message = mnl_nlmsg_next(message, &rest)) {
+  for (; mnl_nlmsg_ok(message, rest);
+       message = mnl_nlmsg_next(message, &rest)) {
     visit(message);
   }
 }

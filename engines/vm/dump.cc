@@ -109,10 +109,9 @@ void ControlPlane::DumpRules(const Table& table, const Chain& chain,
   const Rule* previous = nullptr;
   for (const Rule* rule = chain.first; rule != nullptr;
        rule = rule->following) {
-    writer->BeginMessage(MessageType(NFT_MSG_NEWRULE),
-                         NLM_F_MULTI | NLM_F_APPEND, request.seq,
-                         request.port_id, table.family,
-                         static_cast<uint16_t>(base_seq_));
+    writer->BeginMessage(
+        MessageType(NFT_MSG_NEWRULE), NLM_F_MULTI | NLM_F_APPEND, request.seq,
+        request.port_id, table.family, static_cast<uint16_t>(base_seq_));
     writer->PutString(NFTA_RULE_TABLE, table.name);
     writer->PutString(NFTA_RULE_CHAIN, chain.name);
     writer->PutBe64(NFTA_RULE_HANDLE, rule->handle);
@@ -283,10 +282,9 @@ void ControlPlane::DumpElement(const Set& set, const Element& element,
       writer->PutBe64(NFTA_SET_ELEM_TIMEOUT, element.timeout_ms);
     }
     if (element.timeout_ms > 0) {
-      writer->PutBe64(NFTA_SET_ELEM_EXPIRATION,
-                      element.expires_ms > now_ms_
-                          ? element.expires_ms - now_ms_
-                          : 0);
+      writer->PutBe64(
+          NFTA_SET_ELEM_EXPIRATION,
+          element.expires_ms > now_ms_ ? element.expires_ms - now_ms_ : 0);
     }
   }
   if (!element.user_data.empty()) {
@@ -301,9 +299,8 @@ void ControlPlane::DumpObject(const Table& table, const Object& object,
   DumpContext context;
   context.control = this;
   context.now_ms = now_ms_;
-  writer->BeginMessage(MessageType(NFT_MSG_NEWOBJ),
-                       NLM_F_MULTI | NLM_F_APPEND, request.seq,
-                       request.port_id, table.family,
+  writer->BeginMessage(MessageType(NFT_MSG_NEWOBJ), NLM_F_MULTI | NLM_F_APPEND,
+                       request.seq, request.port_id, table.family,
                        static_cast<uint16_t>(base_seq_));
   writer->PutString(NFTA_OBJ_TABLE, table.name);
   writer->PutString(NFTA_OBJ_NAME, object.name);

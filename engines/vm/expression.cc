@@ -12,16 +12,18 @@
 namespace nfarena::vm {
 namespace {
 
-
 template <typename Layout>
-concept Destroyable =
-    requires(ControlPlane* control, Layout* code) { Destroy(control, code); };
+concept Destroyable = requires(ControlPlane* control, Layout* code) {
+  Destroy(control, code);
+};
 template <typename Layout>
-concept Cloneable =
-    requires(ControlPlane* control, Layout* code) { Clone(control, code); };
+concept Cloneable = requires(ControlPlane* control, Layout* code) {
+  Clone(control, code);
+};
 template <typename Layout>
-concept Activatable =
-    requires(ControlPlane* control, Layout* code) { Activate(control, code); };
+concept Activatable = requires(ControlPlane* control, Layout* code) {
+  Activate(control, code);
+};
 template <typename Layout>
 concept Validatable = requires(ValidateContext* context, const Layout& code) {
   Validate(context, code);
@@ -115,11 +117,11 @@ const OpcodeInfo& Info(const uint8_t* code) {
 }
 
 const ExpressionInfo* FindExpression(std::string_view name) {
-  const auto* found = std::lower_bound(
-      std::begin(kExpressions), std::end(kExpressions), name,
-      [](const ExpressionInfo& info, std::string_view wanted) {
-        return info.name < wanted;
-      });
+  const auto* found =
+      std::lower_bound(std::begin(kExpressions), std::end(kExpressions), name,
+                       [](const ExpressionInfo& info, std::string_view wanted) {
+                         return info.name < wanted;
+                       });
   if (found == std::end(kExpressions) || found->name != name) return nullptr;
   return found;
 }
@@ -180,10 +182,10 @@ Errno ParseExpression(DecodeContext* context, std::span<const uint8_t> nested,
   if (!outer[NFTA_EXPR_NAME]) return EINVAL;
   const ExpressionInfo* info = FindExpression(outer[NFTA_EXPR_NAME].Text());
   if (info == nullptr) return ENOENT;
-  error = ParseAttributes(outer[NFTA_EXPR_DATA]
-                              ? outer[NFTA_EXPR_DATA].payload()
-                              : std::span<const uint8_t>(),
-                          *info->policy, &parsed->attributes);
+  error =
+      ParseAttributes(outer[NFTA_EXPR_DATA] ? outer[NFTA_EXPR_DATA].payload()
+                                            : std::span<const uint8_t>(),
+                      *info->policy, &parsed->attributes);
   if (error != 0) return error;
   parsed->selected = Selected();
   error = info->select(*context, parsed->attributes, &parsed->selected);
@@ -200,8 +202,7 @@ Errno InitExpression(DecodeContext* context, const ParsedExpression& parsed,
   head->opcode = parsed.selected.opcode;
   head->size = parsed.selected.size;
   context->selected = &parsed.selected;
-  const Errno error =
-      Info(head->opcode).init(context, parsed.attributes, code);
+  const Errno error = Info(head->opcode).init(context, parsed.attributes, code);
   context->selected = nullptr;
   return error;
 }
@@ -303,8 +304,8 @@ Errno ParseStore(DecodeContext* context, const Attribute& attribute,
 
 void PutRegister(MessageWriter* writer, uint16_t type, uint32_t reg) {
   constexpr uint32_t kWords = kRegisterBytes / kWordBytes;
-  writer->PutBe32(type, reg % kWords == 0 ? reg / kWords
-                                          : reg - kWords + NFT_REG32_00);
+  writer->PutBe32(
+      type, reg % kWords == 0 ? reg / kWords : reg - kWords + NFT_REG32_00);
 }
 
 bool RegistersOverlap(uint8_t sreg, uint8_t dreg, uint32_t length) {
@@ -389,8 +390,7 @@ void HoldVerdict(const Data& data) {
 void PutValue(MessageWriter* writer, uint16_t type, const void* data,
               size_t length) {
   const size_t nest = writer->BeginNest(type);
-  writer->Put(NFTA_DATA_VALUE,
-              {static_cast<const uint8_t*>(data), length});
+  writer->Put(NFTA_DATA_VALUE, {static_cast<const uint8_t*>(data), length});
   writer->EndNest(nest);
 }
 

@@ -37,8 +37,8 @@ struct DecodeContext {
   ControlPlane* control = nullptr;
   uint8_t family = 0;
   Table* table = nullptr;
-  Chain* chain = nullptr;  // nullptr: expression of a set or element
-  Attribute compat;        // NFTA_RULE_COMPAT
+  Chain* chain = nullptr;    // nullptr: expression of a set or element
+  Attribute compat;          // NFTA_RULE_COMPAT
   uint32_t initialized = 0;  // bit per register word that was stored to
   const Selected* selected = nullptr;
 };
@@ -162,13 +162,13 @@ Chain* VerdictChain(const Data& data);
 
 // ---- what layouts provide ----
 
-#define VM_OPCODE(id, expression, layout, size)                     \
-  Errno Init(DecodeContext*, const AttributeTable&, layout*);       \
+#define VM_OPCODE(id, expression, layout, size)               \
+  Errno Init(DecodeContext*, const AttributeTable&, layout*); \
   void Dump(const DumpContext&, const layout&, MessageWriter*);
 #include "engines/vm/opcodes.def"
 #undef VM_OPCODE
 
-#define VM_EXPRESSION(id, name, stateful)    \
+#define VM_EXPRESSION(id, name, stateful)     \
   extern const AttributePolicy k##id##Policy; \
   Errno Select##id(const DecodeContext&, const AttributeTable&, Selected*);
 #include "engines/vm/expressions.def"

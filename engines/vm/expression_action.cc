@@ -22,14 +22,13 @@ constexpr uint32_t kOutput = 1u << NF_INET_LOCAL_OUT;
 constexpr uint32_t kPostrouting = 1u << NF_INET_POST_ROUTING;
 
 constexpr uint32_t kPortLength = 2;
-constexpr uint32_t kLogFlagsMask = 0x2f;  // NF_LOG_MASK
+constexpr uint32_t kLogFlagsMask = 0x2f;    // NF_LOG_MASK
 constexpr uint32_t kLogPrefixLength = 128;  // NF_LOG_PREFIXLEN
 constexpr uint8_t kLogHasSnapLength = 1;
 
 // A pair of port registers; the second defaults to the first.
 Errno ParsePorts(const DecodeContext& context, const Attribute& minimum,
-                 const Attribute& maximum, uint8_t* min_reg,
-                 uint8_t* max_reg) {
+                 const Attribute& maximum, uint8_t* min_reg, uint8_t* max_reg) {
   const Errno error = ParseLoad(context, minimum, kPortLength, min_reg);
   if (error != 0) return error;
   if (!maximum) {
@@ -67,8 +66,7 @@ Errno InitSyslog(const AttributeTable& attributes, LogCode* code) {
   code->level = static_cast<uint8_t>(level);
   if (code->level > NFT_LOGLEVEL_AUDIT) return EINVAL;
   if (attributes[NFTA_LOG_FLAGS]) {
-    const auto flags =
-        static_cast<uint8_t>(attributes[NFTA_LOG_FLAGS].Be32());
+    const auto flags = static_cast<uint8_t>(attributes[NFTA_LOG_FLAGS].Be32());
     if ((flags & ~kLogFlagsMask) != 0) return EINVAL;
     code->flags = flags;
   }
@@ -141,8 +139,7 @@ Errno SelectReject(const DecodeContext&, const AttributeTable&,
   return 0;
 }
 
-Errno Init(DecodeContext*, const AttributeTable& attributes,
-           RejectCode* code) {
+Errno Init(DecodeContext*, const AttributeTable& attributes, RejectCode* code) {
   if (!attributes[NFTA_REJECT_TYPE]) return EINVAL;
   code->type = static_cast<uint8_t>(attributes[NFTA_REJECT_TYPE].Be32());
   switch (code->type) {
@@ -236,10 +233,10 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
     flags |= NF_NAT_RANGE_MAP_IPS;
   }
   if (attributes[NFTA_NAT_REG_PROTO_MIN]) {
-    const Errno error = ParsePorts(
-        *context, attributes[NFTA_NAT_REG_PROTO_MIN],
-        attributes[NFTA_NAT_REG_PROTO_MAX], &code->sreg_proto_min,
-        &code->sreg_proto_max);
+    const Errno error =
+        ParsePorts(*context, attributes[NFTA_NAT_REG_PROTO_MIN],
+                   attributes[NFTA_NAT_REG_PROTO_MAX], &code->sreg_proto_min,
+                   &code->sreg_proto_max);
     if (error != 0) return error;
     flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
   }
@@ -326,10 +323,10 @@ Errno SelectRedir(const DecodeContext&, const AttributeTable&,
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            RedirCode* code) {
   if (attributes[NFTA_REDIR_REG_PROTO_MIN]) {
-    const Errno error = ParsePorts(
-        *context, attributes[NFTA_REDIR_REG_PROTO_MIN],
-        attributes[NFTA_REDIR_REG_PROTO_MAX], &code->sreg_proto_min,
-        &code->sreg_proto_max);
+    const Errno error =
+        ParsePorts(*context, attributes[NFTA_REDIR_REG_PROTO_MIN],
+                   attributes[NFTA_REDIR_REG_PROTO_MAX], &code->sreg_proto_min,
+                   &code->sreg_proto_max);
     if (error != 0) return error;
     code->flags = NF_NAT_RANGE_PROTO_SPECIFIED;
   }
@@ -376,8 +373,8 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
            QueueCode* code) {
   constexpr uint16_t kFlagsMask = NFT_QUEUE_FLAG_MASK;
   if (code->head.opcode == Opcode::kQueueRegister) {
-    const Errno error = ParseLoad(*context, attributes[NFTA_QUEUE_SREG_QNUM],
-                                  4, &code->sreg);
+    const Errno error =
+        ParseLoad(*context, attributes[NFTA_QUEUE_SREG_QNUM], 4, &code->sreg);
     if (error != 0) return error;
   } else {
     code->number = attributes[NFTA_QUEUE_NUM].Be16();
@@ -408,8 +405,8 @@ void Dump(const DumpContext&, const QueueCode& code, MessageWriter* writer) {
 }
 
 Errno Validate(ValidateContext* context, const QueueCode&) {
-  return CheckHooks(*context, kPrerouting | kInput | kForward | kOutput |
-                                  kPostrouting);
+  return CheckHooks(*context,
+                    kPrerouting | kInput | kForward | kOutput | kPostrouting);
 }
 
 }  // namespace nfarena::vm

@@ -54,11 +54,10 @@ Errno CheckAttributes(const AttributeTable& attributes) {
 // What checkentry() is told of where the rule is.
 Errno MakeUse(const DecodeContext& context, XtUse* use) {
   use->family = FamilyOf(context.family);
-  use->table = TableKindFromName(context.table->name)
-                   .value_or(TableKind::kFilter);
+  use->table =
+      TableKindFromName(context.table->name).value_or(TableKind::kFilter);
   if (context.chain != nullptr && context.chain->base) {
-    use->hook_mask =
-        static_cast<uint8_t>(1u << context.chain->base->hook);
+    use->hook_mask = static_cast<uint8_t>(1u << context.chain->base->hook);
   }
   if (!context.compat) return 0;
   AttributeTable table;
@@ -135,15 +134,15 @@ struct UserSize {
 };
 
 constexpr UserSize kUserSizes[] = {
-    {"limit", 0, false, 8},        {"connlimit", 1, false, 24},
-    {"quota", 0, false, 16},       {"statistic", 0, false, 16},
-    {"hashlimit", 1, false, 48},   {"hashlimit", 2, false, 296},
-    {"hashlimit", 3, false, 304},  {"string", 1, false, 152},
-    {"nfacct", 0, false, 32},      {"bpf", 0, false, 520},
-    {"rateest", 0, false, 48},     {"CT", 0, true, 24},
-    {"CT", 1, true, 56},           {"CT", 2, true, 56},
-    {"IDLETIMER", 0, true, 32},    {"IDLETIMER", 1, true, 33},
-    {"RATEEST", 0, true, 24},      {"TEE", 1, true, 32},
+    {"limit", 0, false, 8},       {"connlimit", 1, false, 24},
+    {"quota", 0, false, 16},      {"statistic", 0, false, 16},
+    {"hashlimit", 1, false, 48},  {"hashlimit", 2, false, 296},
+    {"hashlimit", 3, false, 304}, {"string", 1, false, 152},
+    {"nfacct", 0, false, 32},     {"bpf", 0, false, 520},
+    {"rateest", 0, false, 48},    {"CT", 0, true, 24},
+    {"CT", 1, true, 56},          {"CT", 2, true, 56},
+    {"IDLETIMER", 0, true, 32},   {"IDLETIMER", 1, true, 33},
+    {"RATEEST", 0, true, 24},     {"TEE", 1, true, 32},
     {"LED", 0, true, 32},
 };
 
@@ -210,9 +209,9 @@ Errno SelectMatch(const DecodeContext& context,
   if (error != 0) return error;
   const XtMatch* match = nullptr;
   if (KnownFamily(context.family)) {
-    match = FindXtMatch(FamilyOf(context.family),
-                        attributes[NFTA_MATCH_NAME].Text(),
-                        static_cast<uint8_t>(attributes[NFTA_MATCH_REV].Be32()));
+    match = FindXtMatch(
+        FamilyOf(context.family), attributes[NFTA_MATCH_NAME].Text(),
+        static_cast<uint8_t>(attributes[NFTA_MATCH_REV].Be32()));
   }
   if (match == nullptr) return ENOENT;
   if (match->payload_size > attributes[NFTA_MATCH_INFO].size()) return EINVAL;
@@ -238,9 +237,9 @@ Errno SelectTarget(const DecodeContext& context,
   }
   const XtTarget* target = nullptr;
   if (KnownFamily(context.family)) {
-    target = FindXtTarget(
-        FamilyOf(context.family), name,
-        static_cast<uint8_t>(attributes[NFTA_TARGET_REV].Be32()));
+    target =
+        FindXtTarget(FamilyOf(context.family), name,
+                     static_cast<uint8_t>(attributes[NFTA_TARGET_REV].Be32()));
   }
   if (target == nullptr) return ENOENT;
   if (target->payload_size > attributes[NFTA_TARGET_INFO].size()) {

@@ -117,8 +117,7 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
            CtCode* code) {
   const bool load = code->head.opcode == Opcode::kCtLoad;
   const uint32_t number = attributes[NFTA_CT_KEY].Be32();
-  const CtKey key =
-      load ? LoadKey(number, context->family) : StoreKey(number);
+  const CtKey key = load ? LoadKey(number, context->family) : StoreKey(number);
   if (key.length == 0) return EOPNOTSUPP;
   const Attribute& direction = attributes[NFTA_CT_DIRECTION];
   if (key.direction == Direction::kRefused && direction) return EINVAL;
@@ -139,10 +138,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
 }
 
 void Dump(const DumpContext&, const CtCode& code, MessageWriter* writer) {
-  PutRegister(
-      writer,
-      code.head.opcode == Opcode::kCtLoad ? NFTA_CT_DREG : NFTA_CT_SREG,
-      code.reg);
+  PutRegister(writer,
+              code.head.opcode == Opcode::kCtLoad ? NFTA_CT_DREG : NFTA_CT_SREG,
+              code.reg);
   writer->PutBe32(NFTA_CT_KEY, code.key);
   if (code.direction != kNoDirection && DumpsDirection(code)) {
     writer->PutU8(NFTA_CT_DIRECTION, code.direction);

@@ -67,10 +67,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
     return error;
   }
   uint32_t length = 0;
-  const Errno error =
-      ParseValue(attributes[NFTA_IMMEDIATE_DATA],
-                 {reinterpret_cast<uint8_t*>(code->data.words), sizeof(Data)},
-                 &length);
+  const Errno error = ParseValue(
+      attributes[NFTA_IMMEDIATE_DATA],
+      {reinterpret_cast<uint8_t*>(code->data.words), sizeof(Data)}, &length);
   if (error != 0) return error;
   code->length = static_cast<uint8_t>(length);
   return ParseStore(context, attributes[NFTA_IMMEDIATE_DREG], DataType::kValue,
@@ -132,8 +131,8 @@ Errno SelectCmp(const DecodeContext&, const AttributeTable& attributes,
   if (op != NFT_CMP_EQ && op != NFT_CMP_NEQ) return 0;
   const auto sreg = static_cast<uint8_t>(attributes[NFTA_CMP_SREG].Be32());
   if (length <= 4) {
-    selected->opcode = op == NFT_CMP_EQ ? Opcode::kCmpFastEqual
-                                        : Opcode::kCmpFastNotEqual;
+    selected->opcode =
+        op == NFT_CMP_EQ ? Opcode::kCmpFastEqual : Opcode::kCmpFastNotEqual;
   } else if ((sreg >= NFT_REG_1 && sreg <= NFT_REG_4) ||
              (sreg >= NFT_REG32_00 && sreg <= NFT_REG32_12 && sreg % 2 == 0)) {
     selected->opcode = Opcode::kCmp16;
@@ -153,8 +152,8 @@ Errno ParseCmp(DecodeContext* context, const AttributeTable& attributes,
   return ParseLoad(*context, attributes[NFTA_CMP_SREG], size, sreg);
 }
 
-void DumpCmp(MessageWriter* writer, uint8_t sreg, uint32_t op,
-             const void* data, uint8_t length) {
+void DumpCmp(MessageWriter* writer, uint8_t sreg, uint32_t op, const void* data,
+             uint8_t length) {
   PutRegister(writer, NFTA_CMP_SREG, sreg);
   writer->PutBe32(NFTA_CMP_OP, op);
   PutValue(writer, NFTA_CMP_DATA, data, length);
@@ -274,11 +273,10 @@ Errno SelectBitwise(const DecodeContext&, const AttributeTable& attributes,
   uint32_t length = 0;
   const Errno error = ParseByte(attributes[NFTA_BITWISE_LEN], &length);
   if (error != 0) return error;
-  const bool mask_xor =
-      !attributes[NFTA_BITWISE_OP] ||
-      attributes[NFTA_BITWISE_OP].Be32() == NFT_BITWISE_BOOL;
-  selected->opcode = length == 4 && mask_xor ? Opcode::kBitwiseFast
-                                             : Opcode::kBitwiseAny;
+  const bool mask_xor = !attributes[NFTA_BITWISE_OP] ||
+                        attributes[NFTA_BITWISE_OP].Be32() == NFT_BITWISE_BOOL;
+  selected->opcode =
+      length == 4 && mask_xor ? Opcode::kBitwiseFast : Opcode::kBitwiseAny;
   return 0;
 }
 
@@ -411,11 +409,11 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
   code->op = static_cast<uint8_t>(op);
   code->size = static_cast<uint8_t>(size);
   code->length = static_cast<uint8_t>(length);
-  Errno error = ParseLoad(*context, attributes[NFTA_BYTEORDER_SREG], length,
-                          &code->sreg);
+  Errno error =
+      ParseLoad(*context, attributes[NFTA_BYTEORDER_SREG], length, &code->sreg);
   if (error != 0) return error;
-  error = ParseStore(context, attributes[NFTA_BYTEORDER_DREG],
-                     DataType::kValue, length, &code->dreg);
+  error = ParseStore(context, attributes[NFTA_BYTEORDER_DREG], DataType::kValue,
+                     length, &code->dreg);
   if (error != 0) return error;
   return RegistersOverlap(code->sreg, code->dreg, length) ? EINVAL : 0;
 }

@@ -94,6 +94,7 @@ void Dump(const DumpContext&, const PayloadCode& code, MessageWriter* writer) {
 
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            PayloadStoreCode* code) {
+  if (attributes[NFTA_PAYLOAD_OFFSET].Be32() > UINT16_MAX) return ERANGE;
   code->base = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_BASE].Be32());
   code->offset = static_cast<uint16_t>(attributes[NFTA_PAYLOAD_OFFSET].Be32());
   code->length = static_cast<uint8_t>(attributes[NFTA_PAYLOAD_LEN].Be32());
@@ -363,10 +364,10 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
 
 void Dump(const DumpContext&, const MetaCode& code, MessageWriter* writer) {
   writer->PutBe32(NFTA_META_KEY, code.key);
-  PutRegister(writer,
-              code.head.opcode == Opcode::kMetaLoad ? NFTA_META_DREG
-                                                    : NFTA_META_SREG,
-              code.reg);
+  PutRegister(
+      writer,
+      code.head.opcode == Opcode::kMetaLoad ? NFTA_META_DREG : NFTA_META_SREG,
+      code.reg);
 }
 
 Errno Validate(ValidateContext* context, const MetaCode& code) {
@@ -417,8 +418,8 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
     default:
       return EOPNOTSUPP;
   }
-  return ParseStore(context, attributes[NFTA_RT_DREG], DataType::kValue,
-                    length, &code->dreg);
+  return ParseStore(context, attributes[NFTA_RT_DREG], DataType::kValue, length,
+                    &code->dreg);
 }
 
 void Dump(const DumpContext&, const RtCode& code, MessageWriter* writer) {
@@ -506,7 +507,8 @@ Errno Validate(ValidateContext* context, const FibCode& code) {
   if (code.result != NFT_FIB_RESULT_ADDRTYPE) {
     return CheckHooks(*context, kIncoming);
   }
-  if ((code.flags & NFTA_FIB_F_IIF) != 0) return CheckHooks(*context, kIncoming);
+  if ((code.flags & NFTA_FIB_F_IIF) != 0)
+    return CheckHooks(*context, kIncoming);
   if ((code.flags & NFTA_FIB_F_OIF) != 0) {
     return CheckHooks(*context, kOutput | kPostrouting | kForward);
   }

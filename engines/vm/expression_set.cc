@@ -42,9 +42,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
   if (!attributes[NFTA_LOOKUP_SET] || !attributes[NFTA_LOOKUP_SREG]) {
     return EINVAL;
   }
-  Set* set = context->control->FindSet(
-      context->table, attributes[NFTA_LOOKUP_SET].Text(),
-      attributes[NFTA_LOOKUP_SET_ID]);
+  Set* set = context->control->FindSet(context->table,
+                                       attributes[NFTA_LOOKUP_SET].Text(),
+                                       attributes[NFTA_LOOKUP_SET_ID]);
   if (set == nullptr) return ENOENT;
   Errno error = ParseLoad(*context, attributes[NFTA_LOOKUP_SREG],
                           set->d.key_size, &code->sreg);
@@ -54,8 +54,8 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
       (attributes[NFTA_LOOKUP_FLAGS].Be32() & NFT_LOOKUP_F_INV) != 0;
   if (attributes[NFTA_LOOKUP_DREG]) {
     if (code->inverted || !set->is_map()) return EINVAL;
-    error = ParseStore(context, attributes[NFTA_LOOKUP_DREG],
-                       TypeOfData(*set), set->d.data_size, &code->dreg);
+    error = ParseStore(context, attributes[NFTA_LOOKUP_DREG], TypeOfData(*set),
+                       set->d.data_size, &code->dreg);
     if (error != 0) return error;
     code->has_dreg = 1;
   } else if (set->is_map() && set->anonymous()) {
@@ -195,9 +195,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
     code->inverted = (flags & NFT_DYNSET_F_INV) != 0;
     code->has_expressions = (flags & NFT_DYNSET_F_EXPR) != 0;
   }
-  Set* set = context->control->FindSet(
-      context->table, attributes[NFTA_DYNSET_SET_NAME].Text(),
-      attributes[NFTA_DYNSET_SET_ID]);
+  Set* set = context->control->FindSet(context->table,
+                                       attributes[NFTA_DYNSET_SET_NAME].Text(),
+                                       attributes[NFTA_DYNSET_SET_ID]);
   if (set == nullptr) return ENOENT;
   if ((set->d.flags & NFT_SET_OBJECT) != 0 || !set->dynamic()) {
     return EOPNOTSUPP;
@@ -333,9 +333,9 @@ Errno Validate(ValidateContext*, const ObjrefCode&) { return 0; }
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            ObjrefMapCode* code) {
   if (!attributes[NFTA_OBJREF_SET_NAME]) return EINVAL;
-  Set* set = context->control->FindSet(
-      context->table, attributes[NFTA_OBJREF_SET_NAME].Text(),
-      attributes[NFTA_OBJREF_SET_ID]);
+  Set* set = context->control->FindSet(context->table,
+                                       attributes[NFTA_OBJREF_SET_NAME].Text(),
+                                       attributes[NFTA_OBJREF_SET_ID]);
   if (set == nullptr) return ENOENT;
   if ((set->d.flags & NFT_SET_OBJECT) == 0) return EINVAL;
   Errno error = ParseLoad(*context, attributes[NFTA_OBJREF_SET_SREG],

@@ -104,8 +104,8 @@ Errno InitLimit(ControlPlane* control, const AttributeTable& attributes,
   }
   uint64_t tokens = 0;
   if (packets) {
-    if (__builtin_mul_overflow(code->nsecs / code->rate,
-                               uint64_t{code->burst}, &tokens)) {
+    if (__builtin_mul_overflow(code->nsecs / code->rate, uint64_t{code->burst},
+                               &tokens)) {
       return EOVERFLOW;
     }
   } else {
@@ -171,8 +171,8 @@ void Destroy(ControlPlane* control, LimitPacketsCode* code) {
 }
 
 void Clone(ControlPlane* control, LimitBytesCode* code) {
-  code->state = new LimitState{control->now_ns(), code->tokens_max,
-                               code->tokens_max};
+  code->state =
+      new LimitState{control->now_ns(), code->tokens_max, code->tokens_max};
 }
 
 void Clone(ControlPlane* control, LimitPacketsCode* code) {
@@ -371,9 +371,9 @@ void DumpNumgen(MessageWriter* writer, uint8_t dreg, uint32_t modulus,
 
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            NumgenIncrementalCode* code) {
-  Errno error = ParseModulus(attributes[NFTA_NG_MODULUS],
-                             attributes[NFTA_NG_OFFSET], &code->modulus,
-                             &code->offset);
+  Errno error =
+      ParseModulus(attributes[NFTA_NG_MODULUS], attributes[NFTA_NG_OFFSET],
+                   &code->modulus, &code->offset);
   if (error != 0) return error;
   error = ParseStore(context, attributes[NFTA_NG_DREG], DataType::kValue, 4,
                      &code->dreg);
@@ -394,9 +394,9 @@ void Destroy(ControlPlane*, NumgenIncrementalCode* code) {
 
 Errno Init(DecodeContext* context, const AttributeTable& attributes,
            NumgenRandomCode* code) {
-  const Errno error = ParseModulus(attributes[NFTA_NG_MODULUS],
-                                   attributes[NFTA_NG_OFFSET], &code->modulus,
-                                   &code->offset);
+  const Errno error =
+      ParseModulus(attributes[NFTA_NG_MODULUS], attributes[NFTA_NG_OFFSET],
+                   &code->modulus, &code->offset);
   if (error != 0) return error;
   return ParseStore(context, attributes[NFTA_NG_DREG], DataType::kValue, 4,
                     &code->dreg);
@@ -446,9 +446,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
   Errno error =
       ParseLoad(*context, attributes[NFTA_HASH_SREG], length, &code->sreg);
   if (error != 0) return error;
-  error = ParseModulus(attributes[NFTA_HASH_MODULUS],
-                       attributes[NFTA_HASH_OFFSET], &code->modulus,
-                       &code->offset);
+  error =
+      ParseModulus(attributes[NFTA_HASH_MODULUS], attributes[NFTA_HASH_OFFSET],
+                   &code->modulus, &code->offset);
   if (error != 0) return error;
   // The kernel draws a seed that user space did not give; a run of the twin
   // has to be repeatable, so its seed is then 0.
@@ -476,9 +476,9 @@ Errno Init(DecodeContext* context, const AttributeTable& attributes,
   if (!attributes[NFTA_HASH_DREG] || !attributes[NFTA_HASH_MODULUS]) {
     return EINVAL;
   }
-  const Errno error = ParseModulus(attributes[NFTA_HASH_MODULUS],
-                                   attributes[NFTA_HASH_OFFSET],
-                                   &code->modulus, &code->offset);
+  const Errno error =
+      ParseModulus(attributes[NFTA_HASH_MODULUS], attributes[NFTA_HASH_OFFSET],
+                   &code->modulus, &code->offset);
   if (error != 0) return error;
   return ParseStore(context, attributes[NFTA_HASH_DREG], DataType::kValue, 4,
                     &code->dreg);

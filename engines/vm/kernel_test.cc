@@ -5,6 +5,8 @@
 // of hash sets (the kernel's hash has a random seed), and attributes that
 // kernels after 6.12 added to set dumps for debugging (NFTA_SET_TYPE, _COUNT).
 #include <errno.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/x_tables.h>
@@ -16,9 +18,6 @@
 #include <functional>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "engines/vm/control_plane.h"
 #include "engines/vm/testing/batch_builder.h"
@@ -67,8 +66,7 @@ std::vector<std::string> Messages(const std::vector<uint8_t>& dump) {
         at + header.nlmsg_len > dump.size()) {
       break;
     }
-    lines.push_back(
-        Hex(std::span(dump).subspan(at, header.nlmsg_len)));
+    lines.push_back(Hex(std::span(dump).subspan(at, header.nlmsg_len)));
     at += NLMSG_ALIGN(header.nlmsg_len);
   }
   return lines;
@@ -190,20 +188,20 @@ const std::vector<Case>& Cases() {
       {"nat_table",
        [] {
          return Batches{BatchBuilder()
-                                .Table("nat")
-                                .BaseChain("nat", "PREROUTING", "nat",
-                                           NF_INET_PRE_ROUTING, -100)
-                                .BaseChain("nat", "POSTROUTING", "nat",
-                                           NF_INET_POST_ROUTING, 100)
-                                .Build()};
+                            .Table("nat")
+                            .BaseChain("nat", "PREROUTING", "nat",
+                                       NF_INET_PRE_ROUTING, -100)
+                            .BaseChain("nat", "POSTROUTING", "nat",
+                                       NF_INET_POST_ROUTING, 100)
+                            .Build()};
        }},
       {"route_chain",
        [] {
          return Batches{BatchBuilder()
-                                .Table("mangle")
-                                .BaseChain("mangle", "OUTPUT", "route",
-                                           NF_INET_LOCAL_OUT, -150)
-                                .Build()};
+                            .Table("mangle")
+                            .BaseChain("mangle", "OUTPUT", "route",
+                                       NF_INET_LOCAL_OUT, -150)
+                            .Build()};
        }},
       {"source_address",
        [] {
@@ -222,15 +220,14 @@ const std::vector<Case>& Cases() {
                          Payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
                          Range(NFT_RANGE_EQ, Be16(1024), Be16(2048)),
                          Payload(NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1),
-                         Bitwise({0x17}, {0}), Cmp(NFT_CMP_EQ, {2}),
-                         Counter(), Verdict(kDrop)});
+                         Bitwise({0x17}, {0}), Cmp(NFT_CMP_EQ, {2}), Counter(),
+                         Verdict(kDrop)});
        }},
       {"names_and_wide_compares",
        [] {
          return OneRule(
              {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, {'e', 't', 'h', '0', 0}),
-              Meta(NFT_META_OIFNAME, 2),
-              Cmp(NFT_CMP_NEQ, {'l', 'o', 0}, 2),
+              Meta(NFT_META_OIFNAME, 2), Cmp(NFT_CMP_NEQ, {'l', 'o', 0}, 2),
               Meta(NFT_META_IIFNAME, NFT_REG32_01),
               Cmp(NFT_CMP_EQ, {'e', 't', 'h', '1', 0}, NFT_REG32_01),
               Meta(NFT_META_MARK, NFT_REG32_15),
@@ -276,9 +273,8 @@ const std::vector<Case>& Cases() {
       {"conntrack",
        [] {
          return OneRule({Ct(NFT_CT_STATE), Bitwise({6, 0, 0, 0}, {0, 0, 0, 0}),
-                         Cmp(NFT_CMP_NEQ, {0, 0, 0, 0}),
-                         Ct(NFT_CT_SRC, 1, 0), Cmp(NFT_CMP_EQ, Be32(1)),
-                         Ct(NFT_CT_PROTO_DST, 2, 1),
+                         Cmp(NFT_CMP_NEQ, {0, 0, 0, 0}), Ct(NFT_CT_SRC, 1, 0),
+                         Cmp(NFT_CMP_EQ, Be32(1)), Ct(NFT_CT_PROTO_DST, 2, 1),
                          Cmp(NFT_CMP_EQ, Be16(80), 2), Ct(NFT_CT_ZONE, 3),
                          Ct(NFT_CT_BYTES, 1), Ct(NFT_CT_PKTS, 1, 1),
                          Ct(NFT_CT_DIRECTION, 3), Verdict(kAccept)});
@@ -347,28 +343,27 @@ const std::vector<Case>& Cases() {
        }},
       {"state_expressions",
        [] {
-         return OneRule(
-             {Raw("quota",
-                  [](MessageWriter* w) {
-                    w->PutBe64(NFTA_QUOTA_BYTES, 1000);
-                    w->PutBe64(NFTA_QUOTA_CONSUMED, 10);
-                    w->PutBe32(NFTA_QUOTA_FLAGS, NFT_QUOTA_F_INV);
-                  }),
-              Words("connlimit", {{NFTA_CONNLIMIT_COUNT, 4},
-                                  {NFTA_CONNLIMIT_FLAGS, 1}}),
-              Words("numgen", {{NFTA_NG_DREG, 1},
-                               {NFTA_NG_MODULUS, 5},
-                               {NFTA_NG_TYPE, NFT_NG_INCREMENTAL},
-                               {NFTA_NG_OFFSET, 2}}),
-              Words("numgen", {{NFTA_NG_DREG, 1},
-                               {NFTA_NG_MODULUS, 5},
-                               {NFTA_NG_TYPE, NFT_NG_RANDOM}}),
-              Words("hash", {{NFTA_HASH_SREG, 1},
-                             {NFTA_HASH_DREG, 2},
-                             {NFTA_HASH_LEN, 4},
-                             {NFTA_HASH_MODULUS, 7},
-                             {NFTA_HASH_SEED, 99}}),
-              Words("last", {})});
+         return OneRule({Raw("quota",
+                             [](MessageWriter* w) {
+                               w->PutBe64(NFTA_QUOTA_BYTES, 1000);
+                               w->PutBe64(NFTA_QUOTA_CONSUMED, 10);
+                               w->PutBe32(NFTA_QUOTA_FLAGS, NFT_QUOTA_F_INV);
+                             }),
+                         Words("connlimit", {{NFTA_CONNLIMIT_COUNT, 4},
+                                             {NFTA_CONNLIMIT_FLAGS, 1}}),
+                         Words("numgen", {{NFTA_NG_DREG, 1},
+                                          {NFTA_NG_MODULUS, 5},
+                                          {NFTA_NG_TYPE, NFT_NG_INCREMENTAL},
+                                          {NFTA_NG_OFFSET, 2}}),
+                         Words("numgen", {{NFTA_NG_DREG, 1},
+                                          {NFTA_NG_MODULUS, 5},
+                                          {NFTA_NG_TYPE, NFT_NG_RANDOM}}),
+                         Words("hash", {{NFTA_HASH_SREG, 1},
+                                        {NFTA_HASH_DREG, 2},
+                                        {NFTA_HASH_LEN, 4},
+                                        {NFTA_HASH_MODULUS, 7},
+                                        {NFTA_HASH_SEED, 99}}),
+                         Words("last", {})});
        }},
       {"routes",
        [] {
@@ -376,10 +371,10 @@ const std::vector<Case>& Cases() {
              {Words("fib", {{NFTA_FIB_DREG, 1},
                             {NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE},
                             {NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR}}),
-              Words("fib", {{NFTA_FIB_DREG, 1},
-                            {NFTA_FIB_RESULT, NFT_FIB_RESULT_OIF},
-                            {NFTA_FIB_FLAGS,
-                             NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF}}),
+              Words("fib",
+                    {{NFTA_FIB_DREG, 1},
+                     {NFTA_FIB_RESULT, NFT_FIB_RESULT_OIF},
+                     {NFTA_FIB_FLAGS, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF}}),
               Words("rt", {{NFTA_RT_DREG, 1}, {NFTA_RT_KEY, NFT_RT_NEXTHOP4}}),
               Words("exthdr", {{NFTA_EXTHDR_DREG, 1},
                                {NFTA_EXTHDR_OFFSET, 2},
@@ -408,26 +403,26 @@ const std::vector<Case>& Cases() {
        }},
       {"jump_and_goto",
        [] {
-         return Batches{Filter()
-                                .Rule("filter", "user", {Verdict(kReturn)})
-                                .Rule("filter", "INPUT", {Verdict(kJump, "user")})
-                                .Rule("filter", "FORWARD",
-                                      {Counter(), Verdict(kGoto, "user")})
-                                .Build()};
+         return Batches{
+             Filter()
+                 .Rule("filter", "user", {Verdict(kReturn)})
+                 .Rule("filter", "INPUT", {Verdict(kJump, "user")})
+                 .Rule("filter", "FORWARD", {Counter(), Verdict(kGoto, "user")})
+                 .Build()};
        }},
       {"positions_and_user_data",
        [] {
          const Bytes note = {1, 3, 'a', 'b', 0};
          BatchBuilder batch = Filter();
-         batch.Rule("filter", "user", {Counter(1, 1)})  // handle 4
-             .Rule("filter", "user", {Counter(2, 2)})   // handle 5
+         batch
+             .Rule("filter", "user", {Counter(1, 1)})  // handle 4
+             .Rule("filter", "user", {Counter(2, 2)})  // handle 5
              .RuleAt("filter", "user", NLM_F_CREATE, 0, 0, {Counter(3, 3)})
              .RuleAt("filter", "user", NLM_F_CREATE, 0, 5, {Counter(4, 4)})
              .RuleAt("filter", "user", NLM_F_CREATE | NLM_F_APPEND, 0, 4,
                      {Counter(5, 5)}, note);
          BatchBuilder second;
-         second
-             .RuleAt("filter", "user", NLM_F_REPLACE, 5, 0, {Counter(6, 6)})
+         second.RuleAt("filter", "user", NLM_F_REPLACE, 5, 0, {Counter(6, 6)})
              .DeleteRule("filter", "user", 4);
          return Batches{batch.Build(), second.Build()};
        }},
@@ -450,22 +445,20 @@ const std::vector<Case>& Cases() {
        }},
       {"flush_chain",
        [] {
-         return Batches{
-             Filter()
-                 .Rule("filter", "INPUT", {Verdict(kJump, "user")})
-                 .Rule("filter", "INPUT", {Counter()})
-                 .Build(),
-             BatchBuilder().DeleteRule("filter", "INPUT", 0).Build(),
-             BatchBuilder().DeleteChain("filter", "user").Build()};
+         return Batches{Filter()
+                            .Rule("filter", "INPUT", {Verdict(kJump, "user")})
+                            .Rule("filter", "INPUT", {Counter()})
+                            .Build(),
+                        BatchBuilder().DeleteRule("filter", "INPUT", 0).Build(),
+                        BatchBuilder().DeleteChain("filter", "user").Build()};
        }},
       {"policy_update",
        [] {
-         return Batches{
-             Filter().Build(),
-             BatchBuilder()
-                 .BaseChain("filter", "INPUT", "filter", NF_INET_LOCAL_IN, 0,
-                            kDrop)
-                 .Build()};
+         return Batches{Filter().Build(),
+                        BatchBuilder()
+                            .BaseChain("filter", "INPUT", "filter",
+                                       NF_INET_LOCAL_IN, 0, kDrop)
+                            .Build()};
        }},
       {"rename_chain",
        [] {
@@ -479,24 +472,25 @@ const std::vector<Case>& Cases() {
        }},
       {"120_expressions",
        [] {
-         return OneRule(std::vector<TestExpression>(
-             120, Meta(NFT_META_L4PROTO)));
+         return OneRule(
+             std::vector<TestExpression>(120, Meta(NFT_META_L4PROTO)));
        }},
       {"depth_15", [] { return Nested(15, kJump); }},
       {"loop_that_nobody_reaches",
        [] {
          return Batches{Filter()
-                                .Chain("filter", "loop")
-                                .Rule("filter", "user", {Verdict(kJump, "loop")})
-                                .Rule("filter", "loop", {Verdict(kJump, "user")})
-                                .Build()};
+                            .Chain("filter", "loop")
+                            .Rule("filter", "user", {Verdict(kJump, "loop")})
+                            .Rule("filter", "loop", {Verdict(kJump, "user")})
+                            .Build()};
        }},
       // ---- sets ----
       {"hash_set",
        [] {
          BatchBuilder batch = Filter();
-         batch.Set("filter", "__set%d", 1, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT,
-                   4, 0, 0, 3)
+         batch
+             .Set("filter", "__set%d", 1, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT,
+                  4, 0, 0, 3)
              .Elements("filter", "__set%d", 1,
                        {{.key = Be32(1)}, {.key = Be32(2)}, {.key = Be32(9)}})
              .Rule("filter", "INPUT",
@@ -535,12 +529,13 @@ const std::vector<Case>& Cases() {
        [] {
          BatchBuilder batch = Filter();
          batch.Set("filter", "ports", 1, NFT_SET_INTERVAL, 2)
-             .Elements("filter", "ports", 1,
-                       {{.key = Be16(0), .flags = NFT_SET_ELEM_INTERVAL_END},
-                        {.key = Be16(22)},
-                        {.key = Be16(23), .flags = NFT_SET_ELEM_INTERVAL_END},
-                        {.key = Be16(1000)},
-                        {.key = Be16(2001), .flags = NFT_SET_ELEM_INTERVAL_END}});
+             .Elements(
+                 "filter", "ports", 1,
+                 {{.key = Be16(0), .flags = NFT_SET_ELEM_INTERVAL_END},
+                  {.key = Be16(22)},
+                  {.key = Be16(23), .flags = NFT_SET_ELEM_INTERVAL_END},
+                  {.key = Be16(1000)},
+                  {.key = Be16(2001), .flags = NFT_SET_ELEM_INTERVAL_END}});
          return Batches{batch.Build()};
        },
        {"ports"}},
@@ -592,17 +587,17 @@ const std::vector<Case>& Cases() {
       {"verdict_map",
        [] {
          BatchBuilder batch = Filter();
-         batch.Set("filter", "__map%d", 1,
-                   NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_MAP, 2,
-                   NFT_DATA_VERDICT)
-             .Elements("filter", "__map%d", 1,
-                       {{.key = Be16(22),
-                         .verdict = kJump,
-                         .has_verdict = true,
-                         .chain = "user"},
-                        {.key = Be16(80),
-                         .verdict = kAccept,
-                         .has_verdict = true}})
+         batch
+             .Set("filter", "__map%d", 1,
+                  NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_MAP, 2,
+                  NFT_DATA_VERDICT)
+             .Elements(
+                 "filter", "__map%d", 1,
+                 {{.key = Be16(22),
+                   .verdict = kJump,
+                   .has_verdict = true,
+                   .chain = "user"},
+                  {.key = Be16(80), .verdict = kAccept, .has_verdict = true}})
              .Rule("filter", "INPUT",
                    {Payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
                     Lookup("__map%d", 1, 1, 0)});
@@ -619,8 +614,7 @@ const std::vector<Case>& Cases() {
          batch
              .Set("filter", "pairs", 1, NFT_SET_INTERVAL | NFT_SET_CONCAT, 8, 0,
                   0, 0, {4, 2})
-             .Elements("filter", "pairs", 1,
-                       {{.key = from, .key_end = to}});
+             .Elements("filter", "pairs", 1, {{.key = from, .key_end = to}});
          return Batches{batch.Build()};
        },
        {"pairs"}},
@@ -633,10 +627,9 @@ const std::vector<Case>& Cases() {
                        w->PutBe64(NFTA_COUNTER_BYTES, 7);
                        w->PutBe64(NFTA_COUNTER_PACKETS, 1);
                      })
-             .Object("filter", "cap", NFT_OBJECT_QUOTA,
-                     [](MessageWriter* w) {
-                       w->PutBe64(NFTA_QUOTA_BYTES, 500);
-                     })
+             .Object(
+                 "filter", "cap", NFT_OBJECT_QUOTA,
+                 [](MessageWriter* w) { w->PutBe64(NFTA_QUOTA_BYTES, 500); })
              .Rule("filter", "INPUT", {Raw("objref", [](MessageWriter* w) {
                      w->PutString(NFTA_OBJREF_IMM_NAME, "hits");
                      w->PutBe32(NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
@@ -649,45 +642,40 @@ const std::vector<Case>& Cases() {
       {"no_such_table",
        [] { return Batches{BatchBuilder().Chain("nope", "x").Build()}; }},
       {"no_such_chain",
-       [] {
-         return Batches{Filter().Rule("filter", "nope", {}).Build()};
-       }},
+       [] { return Batches{Filter().Rule("filter", "nope", {}).Build()}; }},
       {"table_exists",
        [] {
          return Batches{BatchBuilder().Table("filter").Build(),
-                            BatchBuilder().Table("filter", NLM_F_EXCL).Build()};
+                        BatchBuilder().Table("filter", NLM_F_EXCL).Build()};
        }},
       {"chain_exists",
        [] {
-         return Batches{
-             Filter().Chain("filter", "user", NLM_F_EXCL).Build()};
+         return Batches{Filter().Chain("filter", "user", NLM_F_EXCL).Build()};
        }},
       {"all_errors_are_told",
        [] {
-         return Batches{Filter()
-                                .Rule("filter", "nope", {})
-                                .Chain("nope", "x")
-                                .Rule("filter", "INPUT",
-                                      {Verdict(kJump, "missing")})
-                                .Rule("filter", "INPUT", {Counter()})
-                                .DeleteRule("filter", "INPUT", 99)
-                                .Build()};
+         return Batches{
+             Filter()
+                 .Rule("filter", "nope", {})
+                 .Chain("nope", "x")
+                 .Rule("filter", "INPUT", {Verdict(kJump, "missing")})
+                 .Rule("filter", "INPUT", {Counter()})
+                 .DeleteRule("filter", "INPUT", 99)
+                 .Build()};
        }},
       {"stale_generation",
-       [] {
-         return Batches{BatchBuilder(kIpv4, 77).Table("x").Build()};
-       }},
+       [] { return Batches{BatchBuilder(kIpv4, 77).Table("x").Build()}; }},
       {"current_generation",
        [] {
          return Batches{BatchBuilder().Table("x").Build(),
-                            BatchBuilder(kIpv4, 2).Table("y").Build(),
-                            BatchBuilder(kIpv4, 2).Table("z").Build()};
+                        BatchBuilder(kIpv4, 2).Table("y").Build(),
+                        BatchBuilder(kIpv4, 2).Table("z").Build()};
        }},
       {"without_an_end",
        [] {
          return Batches{Filter().BuildOpen(),
-                            Filter().Rule("filter", "nope", {}).BuildOpen(),
-                            BatchBuilder().Table("later").Build()};
+                        Filter().Rule("filter", "nope", {}).BuildOpen(),
+                        BatchBuilder().Table("later").Build()};
        }},
       {"jump_to_a_base_chain",
        [] { return OneRule({Verdict(kJump, "FORWARD")}); }},
@@ -705,20 +693,21 @@ const std::vector<Case>& Cases() {
       {"loop",
        [] {
          return Batches{Filter()
-                                .Rule("filter", "user", {Verdict(kJump, "user")})
-                                .Rule("filter", "INPUT", {Verdict(kJump, "user")})
-                                .Rule("filter", "INPUT", {Counter()})
-                                .Build()};
+                            .Rule("filter", "user", {Verdict(kJump, "user")})
+                            .Rule("filter", "INPUT", {Verdict(kJump, "user")})
+                            .Rule("filter", "INPUT", {Counter()})
+                            .Build()};
        }},
       {"loop_closed_later",
        [] {
-         return Batches{
-             Filter()
-                 .Chain("filter", "b")
-                 .Rule("filter", "INPUT", {Verdict(kJump, "user")})
-                 .Rule("filter", "user", {Verdict(kJump, "b")})
-                 .Build(),
-             BatchBuilder().Rule("filter", "b", {Verdict(kGoto, "user")}).Build()};
+         return Batches{Filter()
+                            .Chain("filter", "b")
+                            .Rule("filter", "INPUT", {Verdict(kJump, "user")})
+                            .Rule("filter", "user", {Verdict(kJump, "b")})
+                            .Build(),
+                        BatchBuilder()
+                            .Rule("filter", "b", {Verdict(kGoto, "user")})
+                            .Build()};
        }},
       {"129_expressions",
        [] {
@@ -730,7 +719,8 @@ const std::vector<Case>& Cases() {
          return OneRule(std::vector<TestExpression>(
              128, Range(NFT_RANGE_EQ, Be16(1), Be16(2))));
        }},
-      {"unknown_expression", [] { return OneRule({Raw("nonsense", nullptr)}); }},
+      {"unknown_expression",
+       [] { return OneRule({Raw("nonsense", nullptr)}); }},
       {"unknown_match",
        [] { return OneRule({XtMatchOf("nonsense", 0, Bytes(8))}); }},
       {"match_too_short",
@@ -738,9 +728,9 @@ const std::vector<Case>& Cases() {
       {"match_too_long",
        [] {
          return Batches{Filter()
-                                .CompatRule("filter", "INPUT", 6,
-                                            {XtMatchOf("tcp", 0, Bytes(64))})
-                                .Build()};
+                            .CompatRule("filter", "INPUT", 6,
+                                        {XtMatchOf("tcp", 0, Bytes(64))})
+                            .Build()};
        }},
       {"tcp_match_without_protocol",
        [] { return OneRule({XtMatchOf("tcp", 0, TcpMatch())}); }},
@@ -748,10 +738,12 @@ const std::vector<Case>& Cases() {
        [] { return OneRule({XtTargetOf("standard", 0, Bytes(8))}); }},
       {"register_never_stored",
        [] { return OneRule({Cmp(NFT_CMP_EQ, Be32(1))}); }},
-      {"register_out_of_range", [] { return OneRule({Meta(NFT_META_MARK, 40)}); }},
+      {"register_out_of_range",
+       [] { return OneRule({Meta(NFT_META_MARK, 40)}); }},
       {"register_too_short",
        [] { return OneRule({Meta(NFT_META_IIFNAME, NFT_REG32_13)}); }},
-      {"store_to_the_verdict", [] { return OneRule({Meta(NFT_META_MARK, 0)}); }},
+      {"store_to_the_verdict",
+       [] { return OneRule({Meta(NFT_META_MARK, 0)}); }},
       {"payload_base_unknown", [] { return OneRule({Payload(9, 0, 4)}); }},
       {"payload_offset_too_large",
        [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 256, 4)}); }},
@@ -775,10 +767,9 @@ const std::vector<Case>& Cases() {
        }},
       {"payload_store_checksum_offset_256",
        [] {
-         return OneRule(
-             {Immediate(1, Be32(1)),
-              PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 1,
-                         NFT_PAYLOAD_CSUM_INET, 256, 0)});
+         return OneRule({Immediate(1, Be32(1)),
+                         PayloadSet(NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 1,
+                                    NFT_PAYLOAD_CSUM_INET, 256, 0)});
        }},
       {"payload_without_length",
        [] {
@@ -789,16 +780,22 @@ const std::vector<Case>& Cases() {
       {"payload_length_zero",
        [] { return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 0, 0)}); }},
       {"cmp_operator_unknown",
-       [] { return OneRule({Meta(NFT_META_MARK), Cmp(9, Be32(1))}); }},
+       [] {
+         return OneRule({Meta(NFT_META_MARK), Cmp(9, Be32(1))});
+       }},
       {"cmp_without_data",
-       [] { return OneRule({Meta(NFT_META_MARK), Cmp(NFT_CMP_EQ, {})}); }},
+       [] {
+         return OneRule({Meta(NFT_META_MARK), Cmp(NFT_CMP_EQ, {})});
+       }},
       {"cmp_data_too_long",
        [] {
          return OneRule({Meta(NFT_META_MARK), Cmp(NFT_CMP_EQ, Bytes(17))});
        }},
       {"meta_key_unknown", [] { return OneRule({Meta(200)}); }},
       {"meta_key_read_only",
-       [] { return OneRule({Meta(NFT_META_MARK), MetaSet(NFT_META_IIF)}); }},
+       [] {
+         return OneRule({Meta(NFT_META_MARK), MetaSet(NFT_META_IIF)});
+       }},
       {"ct_direction_missing", [] { return OneRule({Ct(NFT_CT_SRC)}); }},
       {"ct_direction_unwanted",
        [] { return OneRule({Ct(NFT_CT_STATE, 1, 0)}); }},
@@ -819,17 +816,16 @@ const std::vector<Case>& Cases() {
        }},
       {"reject_in_postrouting",
        [] {
-         return Batches{BatchBuilder()
-                                .Table("x")
-                                .BaseChain("x", "POST", "filter",
-                                           NF_INET_POST_ROUTING, 0)
-                                .Rule("x", "POST",
-                                      {Words("reject", {{NFTA_REJECT_TYPE,
-                                                         NFT_REJECT_TCP_RST}})})
-                                .Build()};
+         return Batches{
+             BatchBuilder()
+                 .Table("x")
+                 .BaseChain("x", "POST", "filter", NF_INET_POST_ROUTING, 0)
+                 .Rule("x", "POST",
+                       {Words("reject",
+                              {{NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST}})})
+                 .Build()};
        }},
-      {"masquerade_outside_nat",
-       [] { return OneRule({Words("masq", {})}); }},
+      {"masquerade_outside_nat", [] { return OneRule({Words("masq", {})}); }},
       {"snat_in_prerouting",
        [] {
          return Batches{
@@ -845,27 +841,25 @@ const std::vector<Case>& Cases() {
        }},
       {"nat_before_conntrack",
        [] {
-         return Batches{BatchBuilder()
-                                .Table("nat")
-                                .BaseChain("nat", "PRE", "nat",
-                                           NF_INET_PRE_ROUTING, -300)
-                                .Build()};
-       }},
-      {"nat_in_forward",
-       [] {
          return Batches{
              BatchBuilder()
                  .Table("nat")
-                 .BaseChain("nat", "FWD", "nat", NF_INET_FORWARD, 0)
+                 .BaseChain("nat", "PRE", "nat", NF_INET_PRE_ROUTING, -300)
                  .Build()};
+       }},
+      {"nat_in_forward",
+       [] {
+         return Batches{BatchBuilder()
+                            .Table("nat")
+                            .BaseChain("nat", "FWD", "nat", NF_INET_FORWARD, 0)
+                            .Build()};
        }},
       {"chain_type_unknown",
        [] {
-         return Batches{
-             BatchBuilder()
-                 .Table("x")
-                 .BaseChain("x", "C", "wrong", NF_INET_LOCAL_IN, 0)
-                 .Build()};
+         return Batches{BatchBuilder()
+                            .Table("x")
+                            .BaseChain("x", "C", "wrong", NF_INET_LOCAL_IN, 0)
+                            .Build()};
        }},
       {"policy_on_a_user_chain",
        [] {
@@ -897,10 +891,10 @@ const std::vector<Case>& Cases() {
       {"rule_deleted_twice",
        [] {
          return Batches{Filter().Rule("filter", "user", {Counter()}).Build(),
-                            BatchBuilder()
-                                .DeleteRule("filter", "user", 4)
-                                .DeleteRule("filter", "user", 4)
-                                .Build()};
+                        BatchBuilder()
+                            .DeleteRule("filter", "user", 4)
+                            .DeleteRule("filter", "user", 4)
+                            .Build()};
        }},
       {"rule_without_create",
        [] {
@@ -910,32 +904,29 @@ const std::vector<Case>& Cases() {
       {"unbound_anonymous_set",
        [] {
          return Batches{Filter()
-                                .Set("filter", "__set%d", 1,
-                                     NFT_SET_ANONYMOUS | NFT_SET_CONSTANT, 4)
-                                .Build()};
+                            .Set("filter", "__set%d", 1,
+                                 NFT_SET_ANONYMOUS | NFT_SET_CONSTANT, 4)
+                            .Build()};
        }},
       {"set_in_use",
        [] {
-         return Batches{
-             Filter()
-                 .Set("filter", "hosts", 1, 0, 4)
-                 .Rule("filter", "INPUT",
-                       {Payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4),
-                        Lookup("hosts", 1)})
-                 .Build(),
-             BatchBuilder().DeleteSet("filter", "hosts").Build()};
+         return Batches{Filter()
+                            .Set("filter", "hosts", 1, 0, 4)
+                            .Rule("filter", "INPUT",
+                                  {Payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4),
+                                   Lookup("hosts", 1)})
+                            .Build(),
+                        BatchBuilder().DeleteSet("filter", "hosts").Build()};
        }},
       {"set_of_other_kind_exists",
        [] {
          return Batches{Filter()
-                                .Set("filter", "hosts", 1, 0, 4)
-                                .Set("filter", "hosts", 2, 0, 2)
-                                .Build()};
+                            .Set("filter", "hosts", 1, 0, 4)
+                            .Set("filter", "hosts", 2, 0, 2)
+                            .Build()};
        }},
       {"set_key_too_long",
-       [] {
-         return Batches{Filter().Set("filter", "s", 1, 0, 65).Build()};
-       }},
+       [] { return Batches{Filter().Set("filter", "s", 1, 0, 65).Build()}; }},
       {"set_without_features",
        [] {
          return Batches{
@@ -945,8 +936,8 @@ const std::vector<Case>& Cases() {
        }},
       {"lookup_of_no_set",
        [] {
-         return OneRule({Payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4),
-                         Lookup("nope", 9)});
+         return OneRule(
+             {Payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4), Lookup("nope", 9)});
        }},
       {"element_missing",
        [] {
@@ -958,30 +949,27 @@ const std::vector<Case>& Cases() {
        }},
       {"element_exists",
        [] {
-         return Batches{
-             Filter()
-                 .Set("filter", "hosts", 1, 0, 4)
-                 .Elements("filter", "hosts", 1, {{.key = Be32(9)}})
-                 .Elements("filter", "hosts", 1, {{.key = Be32(9)}}, false,
-                           NLM_F_EXCL)
-                 .Build()};
+         return Batches{Filter()
+                            .Set("filter", "hosts", 1, 0, 4)
+                            .Elements("filter", "hosts", 1, {{.key = Be32(9)}})
+                            .Elements("filter", "hosts", 1, {{.key = Be32(9)}},
+                                      false, NLM_F_EXCL)
+                            .Build()};
        }},
       {"element_with_wrong_length",
        [] {
-         return Batches{
-             Filter()
-                 .Set("filter", "hosts", 1, 0, 4)
-                 .Elements("filter", "hosts", 1, {{.key = Be16(9)}})
-                 .Build()};
+         return Batches{Filter()
+                            .Set("filter", "hosts", 1, 0, 4)
+                            .Elements("filter", "hosts", 1, {{.key = Be16(9)}})
+                            .Build()};
        }},
       {"set_full",
        [] {
-         return Batches{
-             Filter()
-                 .Set("filter", "hosts", 1, 0, 4, 0, 0, 1)
-                 .Elements("filter", "hosts", 1,
-                           {{.key = Be32(1)}, {.key = Be32(2)}})
-                 .Build()};
+         return Batches{Filter()
+                            .Set("filter", "hosts", 1, 0, 4, 0, 0, 1)
+                            .Elements("filter", "hosts", 1,
+                                      {{.key = Be32(1)}, {.key = Be32(2)}})
+                            .Build()};
        }},
       {"get_in_a_batch",
        [] {
@@ -989,13 +977,10 @@ const std::vector<Case>& Cases() {
              BatchBuilder().Message(NFT_MSG_GETTABLE, 0, nullptr).Build()};
        }},
       {"unknown_message",
-       [] {
-         return Batches{BatchBuilder().Message(99, 0, nullptr).Build()};
-       }},
+       [] { return Batches{BatchBuilder().Message(99, 0, nullptr).Build()}; }},
       {"name_too_long",
        [] {
-         return Batches{
-             BatchBuilder().Table(std::string(256, 'x')).Build()};
+         return Batches{BatchBuilder().Table(std::string(256, 'x')).Build()};
        }},
       {"failed_batch_leaves_nothing",
        [] {
@@ -1034,8 +1019,9 @@ TEST_P(KernelTest, AnswersAndDumpsAlike) {
       EXPECT_EQ(Messages(twin.Dump(kind, request)),
                 Messages(kernel.Dump(kind, request)));
     }
-    EXPECT_EQ(Messages(twin.Dump(DumpKind::kSets, request)),
-              Messages(WithoutSetExtras(kernel.Dump(DumpKind::kSets, request))));
+    EXPECT_EQ(
+        Messages(twin.Dump(DumpKind::kSets, request)),
+        Messages(WithoutSetExtras(kernel.Dump(DumpKind::kSets, request))));
     for (const std::string& set : GetParam().sets) {
       SCOPED_TRACE("elements of " + set);
       const DumpRequest of_family{.family = kIpv4, .seq = 7};
@@ -1045,9 +1031,10 @@ TEST_P(KernelTest, AnswersAndDumpsAlike) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Batches, KernelTest, ::testing::ValuesIn(Cases()),
-    [](const auto& test) { return std::string(test.param.name); });
+INSTANTIATE_TEST_SUITE_P(Batches, KernelTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& test) {
+                           return std::string(test.param.name);
+                         });
 
 }  // namespace
 }  // namespace nfarena::vm

@@ -11,8 +11,8 @@ namespace {
 
 // What a rule came to.
 struct RuleEnd {
-  int32_t verdict;       // kVerdictContinue: it ran to its end
-  Chain* target;         // of a jump or goto
+  int32_t verdict;  // kVerdictContinue: it ran to its end
+  Chain* target;    // of a jump or goto
 };
 
 template <typename Layout>
@@ -57,12 +57,12 @@ inline RuleEnd RunRule(const uint8_t* code, const uint8_t* end, Frame* frame,
     int32_t verdict = kVerdictContinue;
     size_t size = 0;
     switch (As<Instruction>(code).opcode) {
-#define VM_FAST_PAYLOAD(opcode, load, bytes)                              \
-  case Opcode::opcode:                                                    \
-    size = sizeof(PayloadCode);                                           \
-    if (!load<bytes>(As<PayloadCode>(code), view, &registers)) {          \
-      verdict = Run(As<PayloadCode>(code), frame);                        \
-    }                                                                     \
+#define VM_FAST_PAYLOAD(opcode, load, bytes)                     \
+  case Opcode::opcode:                                           \
+    size = sizeof(PayloadCode);                                  \
+    if (!load<bytes>(As<PayloadCode>(code), view, &registers)) { \
+      verdict = Run(As<PayloadCode>(code), frame);               \
+    }                                                            \
     break;
       VM_FAST_PAYLOAD(kPayloadNetwork1, LoadNetwork, 1)
       VM_FAST_PAYLOAD(kPayloadNetwork2, LoadNetwork, 2)
@@ -101,8 +101,7 @@ inline RuleEnd RunRule(const uint8_t* code, const uint8_t* end, Frame* frame,
         const auto& bitwise = As<BitwiseFastCode>(code);
         size = sizeof(bitwise);
         *registers.at(bitwise.dreg) =
-            (*registers.at(bitwise.sreg) & bitwise.mask) ^
-            bitwise.exclusive_or;
+            (*registers.at(bitwise.sreg) & bitwise.mask) ^ bitwise.exclusive_or;
         break;
       }
       case Opcode::kMetaLoad:

@@ -2,14 +2,13 @@
 // how chains hand a packet on.
 #include "engines/vm/machine.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "engines/core/checksum.h"
 #include "engines/vm/testing/batch_builder.h"
@@ -25,6 +24,9 @@ using ::nfarena::xt::testing::PacketBuilder;
 using ::nfarena::xt::testing::Standing;
 using ::testing::ElementsAre;
 
+constexpr uint32_t kForward = 2;  // NF_INET_FORWARD
+constexpr uint8_t kNfprotoIpv4 = 2;
+constexpr uint8_t kNfprotoIpv6 = 10;
 constexpr int32_t kAccept = 1;
 constexpr int32_t kDrop = 0;
 constexpr int32_t kJump = -3;
@@ -44,8 +46,7 @@ Bytes Be32(uint32_t value) {
 // A 32-bit value as the machine's registers hold it.
 Bytes Word(uint32_t value) {
   return {static_cast<uint8_t>(value), static_cast<uint8_t>(value >> 8),
-          static_cast<uint8_t>(value >> 16),
-          static_cast<uint8_t>(value >> 24)};
+          static_cast<uint8_t>(value >> 16), static_cast<uint8_t>(value >> 24)};
 }
 Bytes Name(std::string_view name) {
   Bytes bytes(name.begin(), name.end());
@@ -57,11 +58,10 @@ Bytes Name(std::string_view name) {
 class Bench {
  public:
   explicit Bench(Family family = Family::kIpv4)
-      : family_(family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6) {
+      : family_(family == Family::kIpv4 ? kNfprotoIpv4 : kNfprotoIpv6) {
     BatchBuilder batch(family_);
     batch.Table("filter")
-        .BaseChain("filter", "FORWARD", "filter", NF_INET_FORWARD, 0, kAccept,
-                   true)
+        .BaseChain("filter", "FORWARD", "filter", kForward, 0, kAccept, true)
         .Chain("filter", "A")
         .Chain("filter", "B");
     Submit(batch.Build());
@@ -114,18 +114,24 @@ PacketBuilder Ssh() {
 
 TEST(MachineTest, FieldsOfAnIpv4Packet) {
   const std::vector<MatchCase> cases = {
-      {"source", {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_EQ, Be32(0xc0000209))},
+      {"source",
+       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_EQ, Be32(0xc0000209))},
        true},
       {"another source",
-       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_EQ, Be32(0xc000020a))}, false},
+       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_EQ, Be32(0xc000020a))},
+       false},
       {"not that source",
-       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_NEQ, Be32(0xc0000209))}, false},
+       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_NEQ, Be32(0xc0000209))},
+       false},
       {"not another source",
-       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_NEQ, Be32(0xc000020a))}, true},
-      {"three bytes", {Payload(kNetwork, 12, 3), Cmp(NFT_CMP_EQ, {192, 0, 2})},
+       {Payload(kNetwork, 12, 4), Cmp(NFT_CMP_NEQ, Be32(0xc000020a))},
+       true},
+      {"three bytes",
+       {Payload(kNetwork, 12, 3), Cmp(NFT_CMP_EQ, {192, 0, 2})},
        true},
       {"three bytes, two registers later",
-       {Payload(kNetwork, 12, 3, 3), Cmp(NFT_CMP_EQ, {192, 0, 3}, 3)}, false},
+       {Payload(kNetwork, 12, 3, 3), Cmp(NFT_CMP_EQ, {192, 0, 3}, 3)},
+       false},
       {"network by mask",
        {Payload(kNetwork, 16, 4), Bitwise(Be32(0xfffffe00), Be32(0)),
         Cmp(NFT_CMP_EQ, Be32(0xc6336400))},
@@ -155,38 +161,51 @@ TEST(MachineTest, FieldsOfAnIpv4Packet) {
       {"not in the range",
        {Payload(kTransport, 2, 2), Range(NFT_RANGE_NEQ, Be16(20), Be16(21))},
        true},
-      {"less than", {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LT, Be16(23))},
+      {"less than",
+       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LT, Be16(23))},
        true},
       {"not less than itself",
-       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LT, Be16(22))}, false},
-      {"at most", {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LTE, Be16(22))},
-       true},
-      {"greater", {Payload(kTransport, 2, 2), Cmp(NFT_CMP_GT, Be16(22))},
+       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LT, Be16(22))},
        false},
-      {"at least", {Payload(kTransport, 2, 2), Cmp(NFT_CMP_GTE, Be16(22))},
+      {"at most",
+       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_LTE, Be16(22))},
        true},
-      {"syn", {Payload(kTransport, 13, 1), Bitwise({0x17}, {0}),
-               Cmp(NFT_CMP_EQ, {0x02})},
+      {"greater",
+       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_GT, Be16(22))},
+       false},
+      {"at least",
+       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_GTE, Be16(22))},
+       true},
+      {"syn",
+       {Payload(kTransport, 13, 1), Bitwise({0x17}, {0}),
+        Cmp(NFT_CMP_EQ, {0x02})},
        true},
       {"beyond the packet", {Payload(kTransport, 60, 4)}, false},
       {"beyond the packet, inverted",
-       {Payload(kTransport, 60, 2), Cmp(NFT_CMP_NEQ, Be16(1))}, false},
+       {Payload(kTransport, 60, 2), Cmp(NFT_CMP_NEQ, Be16(1))},
+       false},
       {"last byte of the packet", {Payload(kNetwork, 39, 1)}, true},
       {"one byte more", {Payload(kNetwork, 40, 1)}, false},
       {"protocol", {Meta(NFT_META_L4PROTO), Cmp(NFT_CMP_EQ, {6})}, true},
-      {"other protocol", {Meta(NFT_META_L4PROTO), Cmp(NFT_CMP_EQ, {17})},
+      {"other protocol",
+       {Meta(NFT_META_L4PROTO), Cmp(NFT_CMP_EQ, {17})},
        false},
-      {"family", {Meta(NFT_META_NFPROTO), Cmp(NFT_CMP_EQ, {NFPROTO_IPV4})},
+      {"family",
+       {Meta(NFT_META_NFPROTO), Cmp(NFT_CMP_EQ, {kNfprotoIpv4})},
        true},
-      {"ethertype", {Meta(NFT_META_PROTOCOL), Cmp(NFT_CMP_EQ, Be16(0x0800))},
+      {"ethertype",
+       {Meta(NFT_META_PROTOCOL), Cmp(NFT_CMP_EQ, Be16(0x0800))},
        true},
       {"length", {Meta(NFT_META_LEN), Cmp(NFT_CMP_EQ, Word(40))}, true},
       {"input device",
-       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, Name("eth0"))}, true},
+       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, Name("eth0"))},
+       true},
       {"input device by its start",
-       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, {'e', 't', 'h'})}, true},
+       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, {'e', 't', 'h'})},
+       true},
       {"longer name than the device's",
-       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, Name("eth01"))}, false},
+       {Meta(NFT_META_IIFNAME), Cmp(NFT_CMP_EQ, Name("eth01"))},
+       false},
       {"output device, odd register",
        {Meta(NFT_META_OIFNAME, NFT_REG32_01),
         Cmp(NFT_CMP_EQ, Name("eth1"), NFT_REG32_01)},
@@ -238,10 +257,10 @@ TEST(MachineTest, LaterFragmentsOnlyFoolTheFastForms) {
   EXPECT_TRUE(bench.Matches(
       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_EQ, Be16(22))}, later));
   EXPECT_FALSE(bench.Matches({Payload(kTransport, 1, 3)}, later));
-  EXPECT_TRUE(bench.Matches({Payload(kNetwork, 6, 2),
-                             Bitwise(Be16(0x1fff), Be16(0)),
-                             Cmp(NFT_CMP_NEQ, Be16(0))},
-                            later));
+  EXPECT_TRUE(
+      bench.Matches({Payload(kNetwork, 6, 2), Bitwise(Be16(0x1fff), Be16(0)),
+                     Cmp(NFT_CMP_NEQ, Be16(0))},
+                    later));
 }
 
 TEST(MachineTest, Ipv6UpperLayerStopsAtAuthentication) {
@@ -253,17 +272,17 @@ TEST(MachineTest, Ipv6UpperLayerStopsAtAuthentication) {
       Ipv6().Extension(0, {1, 4, 0, 0, 0, 0}).Udp(1, 53);
   EXPECT_TRUE(bench.Matches(
       {Payload(kTransport, 2, 2), Cmp(NFT_CMP_EQ, Be16(53))}, options));
-  EXPECT_TRUE(bench.Matches(
-      {Raw("exthdr",
-           [](MessageWriter* w) {
-             w->PutBe32(NFTA_EXTHDR_DREG, 1);
-             w->PutU8(NFTA_EXTHDR_TYPE, 0);
-             w->PutBe32(NFTA_EXTHDR_OFFSET, 0);
-             w->PutBe32(NFTA_EXTHDR_LEN, 1);
-             w->PutBe32(NFTA_EXTHDR_FLAGS, NFT_EXTHDR_F_PRESENT);
-           }),
-       Cmp(NFT_CMP_EQ, {1})},
-      options));
+  EXPECT_TRUE(bench.Matches({Raw("exthdr",
+                                 [](MessageWriter* w) {
+                                   w->PutBe32(NFTA_EXTHDR_DREG, 1);
+                                   w->PutU8(NFTA_EXTHDR_TYPE, 0);
+                                   w->PutBe32(NFTA_EXTHDR_OFFSET, 0);
+                                   w->PutBe32(NFTA_EXTHDR_LEN, 1);
+                                   w->PutBe32(NFTA_EXTHDR_FLAGS,
+                                              NFT_EXTHDR_F_PRESENT);
+                                 }),
+                             Cmp(NFT_CMP_EQ, {1})},
+                            options));
 }
 
 TEST(MachineTest, WritesFieldsWithTheirChecksums) {
@@ -297,9 +316,8 @@ TEST(MachineTest, LowersButNeverRaisesTheSegmentSize) {
   const Packet syn =
       Ipv4().Tcp(1, 80, xt::testing::kSyn, {2, 4, 0x05, 0xb4}).Build();
   for (const auto& [asked, expected] :
-       std::vector<std::pair<uint16_t, uint16_t>>{{1000, 1000},
-                                                  {1460, 1460},
-                                                  {9000, 1460}}) {
+       std::vector<std::pair<uint16_t, uint16_t>>{
+           {1000, 1000}, {1460, 1460}, {9000, 1460}}) {
     Bench bench;
     bench.Rule(set_mss(asked));
     Standing standing(syn, Hook::kForward);
@@ -365,17 +383,35 @@ TEST(MachineTest, JumpsReturnAndGotosDoNot) {
   // Chains of the model: FORWARD's place in filter is 1, then A 3 and B 4.
   const TableKind t = TableKind::kFilter;
   const std::vector<Step> steps = {
-      {kJump, kJump, kReturn, VerdictKind::kDrop,
+      {kJump,
+       kJump,
+       kReturn,
+       VerdictKind::kDrop,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}, {t, 1, 2}}},
-      {kJump, kGoto, kReturn, VerdictKind::kDrop,
+      {kJump,
+       kGoto,
+       kReturn,
+       VerdictKind::kDrop,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 1, 2}}},
-      {kGoto, kJump, kReturn, VerdictKind::kAccept,
+      {kGoto,
+       kJump,
+       kReturn,
+       VerdictKind::kAccept,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}}},
-      {kGoto, kGoto, kReturn, VerdictKind::kAccept,
+      {kGoto,
+       kGoto,
+       kReturn,
+       VerdictKind::kAccept,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}}},
-      {kJump, kJump, kDrop, VerdictKind::kDrop,
+      {kJump,
+       kJump,
+       kDrop,
+       VerdictKind::kDrop,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}}},
-      {kJump, kJump, kAccept, VerdictKind::kAccept,
+      {kJump,
+       kJump,
+       kAccept,
+       VerdictKind::kAccept,
        {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}}},
   };
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -395,9 +431,9 @@ TEST(MachineTest, JumpsReturnAndGotosDoNot) {
 
 TEST(MachineTest, TellsWhoDecided) {
   Bench bench;
-  bench.Rule({Payload(kTransport, 2, 2), Cmp(NFT_CMP_EQ, Be16(1)),
-              Verdict(kDrop)},
-             "A");
+  bench.Rule(
+      {Payload(kTransport, 2, 2), Cmp(NFT_CMP_EQ, Be16(1)), Verdict(kDrop)},
+      "A");
   bench.Rule({Verdict(kDrop)}, "A");
   bench.Rule({Counter()});
   bench.Rule({Verdict(kJump, "A")});
@@ -416,7 +452,10 @@ TEST(MachineTest, SetsOfEachShape) {
   };
   constexpr uint32_t kEnd = NFT_SET_ELEM_INTERVAL_END;
   const std::vector<SetCase> cases = {
-      {"bitmap", 0, 2, {{.key = Be16(22)}, {.key = Be16(65535)}},
+      {"bitmap",
+       0,
+       2,
+       {{.key = Be16(22)}, {.key = Be16(65535)}},
        {{22, true}, {23, false}, {65535, true}, {0, false}}},
       {"intervals",
        NFT_SET_INTERVAL,
@@ -435,18 +474,21 @@ TEST(MachineTest, SetsOfEachShape) {
         {59999, false},
         {60000, true},
         {65535, true}}},
-      {"hash with timeouts", NFT_SET_TIMEOUT, 2, {{.key = Be16(80)}},
+      {"hash with timeouts",
+       NFT_SET_TIMEOUT,
+       2,
+       {{.key = Be16(80)}},
        {{80, true}, {81, false}}},
   };
   for (const SetCase& c : cases) {
     Bench bench;
-    bench.Submit(BatchBuilder()
-                     .Set("filter", "s", 1, c.flags, c.key_size)
-                     .Elements("filter", "s", 1, c.elements)
-                     .Rule("filter", "FORWARD",
-                           {Payload(kTransport, 2, 2), Lookup("s", 1),
-                            Verdict(kDrop)})
-                     .Build());
+    bench.Submit(
+        BatchBuilder()
+            .Set("filter", "s", 1, c.flags, c.key_size)
+            .Elements("filter", "s", 1, c.elements)
+            .Rule("filter", "FORWARD",
+                  {Payload(kTransport, 2, 2), Lookup("s", 1), Verdict(kDrop)})
+            .Build());
     for (const auto& [port, in] : c.ports) {
       EXPECT_EQ(bench.Run(Ipv4().Udp(1, port)).kind,
                 in ? VerdictKind::kDrop : VerdictKind::kAccept)
@@ -461,14 +503,13 @@ TEST(MachineTest, VerdictMapsJumpAndMapsGiveValues) {
   bench.Submit(
       BatchBuilder()
           .Set("filter", "v", 1, NFT_SET_MAP, 2, NFT_DATA_VERDICT)
-          .Elements("filter", "v", 1,
-                    {{.key = Be16(22),
-                      .verdict = kJump,
-                      .has_verdict = true,
-                      .chain = "A"},
-                     {.key = Be16(80),
-                      .verdict = kAccept,
-                      .has_verdict = true}})
+          .Elements(
+              "filter", "v", 1,
+              {{.key = Be16(22),
+                .verdict = kJump,
+                .has_verdict = true,
+                .chain = "A"},
+               {.key = Be16(80), .verdict = kAccept, .has_verdict = true}})
           .Set("filter", "m", 2, NFT_SET_MAP, 2, 19, 4)
           .Elements("filter", "m", 2, {{.key = Be16(443), .data = Word(9)}})
           .Rule("filter", "FORWARD",
@@ -555,9 +596,9 @@ TEST(MachineTest, ALimitNearItsEdgeIsLeftToChance) {
 
 TEST(MachineTest, QuotaEnds) {
   Bench bench;
-  bench.Rule({Raw("quota",
-                  [](MessageWriter* w) { w->PutBe64(NFTA_QUOTA_BYTES, 80); }),
-              Verdict(kDrop)});
+  bench.Rule(
+      {Raw("quota", [](MessageWriter* w) { w->PutBe64(NFTA_QUOTA_BYTES, 80); }),
+       Verdict(kDrop)});
   EXPECT_EQ(bench.Run(Ssh()).kind, VerdictKind::kDrop);
   EXPECT_EQ(bench.Run(Ssh()).kind, VerdictKind::kDrop);
   EXPECT_EQ(bench.Run(Ssh()).kind, VerdictKind::kAccept);
@@ -580,14 +621,15 @@ TEST(MachineTest, JenkinsHashIsTheKernels) {
   // jhash of the four bytes 192.0.2.9 with seed 0x1234, modulo 65536 by
   // reciprocal scale, as a kernel computes it.
   Bench bench;
-  bench.Rule({Payload(kNetwork, 12, 4),
-              Words("hash", {{NFTA_HASH_SREG, 1},
-                             {NFTA_HASH_DREG, 2},
-                             {NFTA_HASH_LEN, 4},
-                             {NFTA_HASH_MODULUS, 1000},
-                             {NFTA_HASH_SEED, 0x1234},
-                             {NFTA_HASH_OFFSET, 100}}),
-              Words("meta", {{NFTA_META_SREG, 2}, {NFTA_META_KEY, NFT_META_MARK}})});
+  bench.Rule(
+      {Payload(kNetwork, 12, 4),
+       Words("hash", {{NFTA_HASH_SREG, 1},
+                      {NFTA_HASH_DREG, 2},
+                      {NFTA_HASH_LEN, 4},
+                      {NFTA_HASH_MODULUS, 1000},
+                      {NFTA_HASH_SEED, 0x1234},
+                      {NFTA_HASH_OFFSET, 100}}),
+       Words("meta", {{NFTA_META_SREG, 2}, {NFTA_META_KEY, NFT_META_MARK}})});
   Standing a(Ssh().Build(), Hook::kForward);
   Standing b(Ssh().Build(), Hook::kForward);
   bench.Run(&a);
@@ -600,16 +642,15 @@ TEST(MachineTest, JenkinsHashIsTheKernels) {
 
 TEST(MachineTest, LogsAndQueues) {
   Bench bench;
-  bench.Rule({Raw("log",
-                  [](MessageWriter* w) {
-                    w->PutString(NFTA_LOG_PREFIX, "seen ");
-                    w->PutBe32(NFTA_LOG_LEVEL, 6);
-                  }),
-              Raw("log",
-                  [](MessageWriter* w) { w->PutBe16(NFTA_LOG_GROUP, 4); }),
-              Raw("queue", [](MessageWriter* w) {
-                w->PutBe16(NFTA_QUEUE_NUM, 700);
-              })});
+  bench.Rule(
+      {Raw("log",
+           [](MessageWriter* w) {
+             w->PutString(NFTA_LOG_PREFIX, "seen ");
+             w->PutBe32(NFTA_LOG_LEVEL, 6);
+           }),
+       Raw("log", [](MessageWriter* w) { w->PutBe16(NFTA_LOG_GROUP, 4); }),
+       Raw("queue",
+           [](MessageWriter* w) { w->PutBe16(NFTA_QUEUE_NUM, 700); })});
   Standing standing(Ssh().Build(), Hook::kForward);
   const StageVerdict verdict = bench.Run(&standing);
   EXPECT_EQ(verdict.kind, VerdictKind::kQueue);

@@ -110,8 +110,7 @@ int32_t Run(const RangeCode& code, Frame* frame) {
   const uint32_t* value = frame->registers->at(code.sreg);
   const bool inside = std::memcmp(value, code.from, code.length) >= 0 &&
                       std::memcmp(value, code.to, code.length) <= 0;
-  return inside == (code.op == NFT_RANGE_EQ) ? kVerdictContinue
-                                             : kVerdictBreak;
+  return inside == (code.op == NFT_RANGE_EQ) ? kVerdictContinue : kVerdictBreak;
 }
 
 int32_t Run(const BitwiseFastCode& code, Frame* frame) {
@@ -230,8 +229,7 @@ bool TakeTokens(const LimitBytesCode& code, uint64_t cost, Frame* frame) {
 
 int32_t Run(const LimitPacketsCode& code, Frame* frame) {
   const bool within = TakeTokens(code.base, code.cost, frame);
-  return within != (code.base.inverted != 0) ? kVerdictContinue
-                                             : kVerdictBreak;
+  return within != (code.base.inverted != 0) ? kVerdictContinue : kVerdictBreak;
 }
 
 int32_t Run(const LimitBytesCode& code, Frame* frame) {
@@ -354,7 +352,8 @@ int32_t Run(const HashSymmetricCode& code, Frame* frame) {
   const size_t first = ipv4 ? 12 : 8;
   const size_t bytes = ipv4 ? 8 : 32;
   if (view.size >= first + bytes) {
-    for (size_t i = 0; i < bytes; i += 4) sum += LoadRaw32(view.data + first + i);
+    for (size_t i = 0; i < bytes; i += 4)
+      sum += LoadRaw32(view.data + first + i);
   }
   *frame->registers->at(code.dreg) =
       Scale(JenkinsHash(reinterpret_cast<const uint8_t*>(&sum), 4, 0),
@@ -415,8 +414,8 @@ int32_t Run(const DynsetCode& code, Frame* frame) {
     return kVerdictContinue;
   }
   if (element == nullptr) {
-    element = frame->control->AddDynamicElement(code, *frame->registers,
-                                                now_ms);
+    element =
+        frame->control->AddDynamicElement(code, *frame->registers, now_ms);
     if (element == nullptr) {
       return code.inverted ? kVerdictContinue : kVerdictBreak;
     }

@@ -111,8 +111,7 @@ int32_t Run(const NatCode& code, Frame* frame) {
     std::memcpy(range.max.data(), frame->registers->at(code.sreg_addr_max),
                 bytes);
   }
-  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max,
-            &range);
+  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max, &range);
   const NatManip manip =
       code.destination ? NatManip::kDestination : NatManip::kSource;
   if (code.sreg_addr_min != 0 && (code.flags & kNatNetmap) != 0) {
@@ -126,8 +125,7 @@ int32_t Run(const MasqCode& code, Frame* frame) {
   if (packet->connection == nullptr) return kVerdictAccept;
   NatRange range;
   range.flags = code.flags;
-  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max,
-            &range);
+  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max, &range);
   return Bound(packet->tracker->SetupMasquerade(packet, range));
 }
 
@@ -136,8 +134,7 @@ int32_t Run(const RedirCode& code, Frame* frame) {
   if (packet->connection == nullptr) return kVerdictAccept;
   NatRange range;
   range.flags = code.flags;
-  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max,
-            &range);
+  LoadPorts(frame->registers, code.sreg_proto_min, code.sreg_proto_max, &range);
   return Bound(packet->tracker->SetupRedirect(packet, range));
 }
 

@@ -41,8 +41,8 @@ int64_t InnerOffset(const PacketView& view) {
       return static_cast<int64_t>(view.transport + kUdpHeaderSize);
     case IPPROTO_TCP:
       if (view.transport + kTcpHeaderSize > view.size) return -1;
-      return static_cast<int64_t>(
-          view.transport + TcpHeaderLength(view.data + view.transport));
+      return static_cast<int64_t>(view.transport +
+                                  TcpHeaderLength(view.data + view.transport));
     case IPPROTO_GRE: {
       constexpr size_t kGreHeader = 4;
       if (view.transport + kGreHeader > view.size) return -1;
@@ -85,8 +85,8 @@ int64_t BaseOffset(uint8_t base, const PacketView& view) {
 // The Ethernet header that an arriving packet of a device with link layer had.
 bool LinkHeader(const PacketView& view, uint8_t (&header)[ETH_HLEN]) {
   const PacketState& packet = *view.packet;
-  if (packet.local_out || packet.origin == nullptr ||
-      !packet.origin->mac_src || !packet.origin->mac_dst) {
+  if (packet.local_out || packet.origin == nullptr || !packet.origin->mac_src ||
+      !packet.origin->mac_dst) {
     return false;
   }
   std::memcpy(header, packet.origin->mac_dst->data(), ETH_ALEN);
@@ -289,8 +289,7 @@ int32_t StoreTcpOption(const ExthdrCode& code, Frame* frame) {
   size_t length = 0;
   const size_t at = FindTcpOption(tcp, code.type, &length);
   if (at == 0) return kVerdictContinue;
-  if (at + length > tcp.size() ||
-      size_t{code.length} + code.offset > length) {
+  if (at + length > tcp.size() || size_t{code.length} + code.offset > length) {
     return kVerdictBreak;
   }
   uint8_t* field = tcp.data() + at + code.offset;
@@ -341,10 +340,10 @@ int64_t FindIpv6Header(const PacketView& view, uint8_t wanted) {
   uint8_t next = view.data[6];
   size_t at = kIpv6HeaderSize;
   for (;;) {
-    const bool extension =
-        next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING ||
-        next == IPPROTO_FRAGMENT || next == IPPROTO_AH ||
-        next == IPPROTO_DSTOPTS || next == IPPROTO_NONE || next == 135;
+    const bool extension = next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING ||
+                           next == IPPROTO_FRAGMENT || next == IPPROTO_AH ||
+                           next == IPPROTO_DSTOPTS || next == IPPROTO_NONE ||
+                           next == 135;
     if (next == wanted) return static_cast<int64_t>(at);
     if (!extension || next == IPPROTO_NONE || at + 2 > view.size) return -1;
     size_t length = (view.data[at + 1] + 1u) * 8;
@@ -396,8 +395,8 @@ int32_t Run(const ExthdrCode& code, Frame* frame) {
   const PacketView& view = *frame->view;
   const bool ipv6 = code.op == NFT_EXTHDR_OP_IPV6;
   if (ipv6 != (view.packet->family == Family::kIpv6)) return kVerdictBreak;
-  const int64_t header = ipv6 ? FindIpv6Header(view, code.type)
-                              : FindIpv4Option(view, code.type);
+  const int64_t header =
+      ipv6 ? FindIpv6Header(view, code.type) : FindIpv4Option(view, code.type);
   if ((code.flags & NFT_EXTHDR_F_PRESENT) != 0) {
     frame->registers->Store8(code.reg, header >= 0);
     return kVerdictContinue;
@@ -487,12 +486,10 @@ int32_t LoadTime(const MetaCode& code, Frame* frame) {
 int32_t LoadDevice(const MetaCode& code, Frame* frame) {
   const PacketState& packet = *frame->view->packet;
   Registers& registers = *frame->registers;
-  const bool input = code.key == NFT_META_IIF ||
-                     code.key == NFT_META_IIFTYPE ||
+  const bool input = code.key == NFT_META_IIF || code.key == NFT_META_IIFTYPE ||
                      code.key == NFT_META_IIFGROUP ||
                      code.key == NFT_META_IIFKIND;
-  const DeviceInfo device =
-      DeviceOf(packet, input ? packet.in : packet.out);
+  const DeviceInfo device = DeviceOf(packet, input ? packet.in : packet.out);
   switch (code.key) {
     case NFT_META_IIF:
     case NFT_META_OIF:
@@ -712,8 +709,8 @@ int32_t Run(const FibCode& code, Frame* frame) {
   const RouteDecision route = packet.topology->FindRoute("", Address{}, asked);
   std::string_view found;
   if (route.ok && !route.local) {
-    found = device.empty() || device == route.out ? route.out
-                                                  : std::string_view();
+    found =
+        device.empty() || device == route.out ? route.out : std::string_view();
   }
   StoreFibResult(code, packet, found, frame->registers);
   return kVerdictContinue;
@@ -731,12 +728,10 @@ uint32_t StateBit(const PacketState& packet) {
     // NF_CT_STATE_BIT(): the reply states fold onto the original ones.
     return 1u << (static_cast<unsigned>(packet.ct_info) % 3 + 1);
   }
-  return packet.ct_info == CtInfo::kUntracked ? kStateUntracked
-                                              : kStateInvalid;
+  return packet.ct_info == CtInfo::kUntracked ? kStateUntracked : kStateInvalid;
 }
 
-uint64_t CountOf(const Connection& connection, uint8_t key,
-                 uint8_t direction) {
+uint64_t CountOf(const Connection& connection, uint8_t key, uint8_t direction) {
   const auto one = [&](unsigned d) {
     return key == NFT_CT_BYTES ? connection.direction[d].bytes
                                : connection.direction[d].packets;
@@ -824,17 +819,15 @@ int32_t LoadCt(const CtCode& code, Frame* frame) {
                         CountOf(connection, code.key, code.direction));
       return kVerdictContinue;
     case NFT_CT_AVGPKT: {
-      const uint64_t packets =
-          CountOf(connection, NFT_CT_PKTS, code.direction);
+      const uint64_t packets = CountOf(connection, NFT_CT_PKTS, code.direction);
       const uint64_t bytes = CountOf(connection, NFT_CT_BYTES, code.direction);
       registers.Store64(code.reg, packets == 0 ? 0 : bytes / packets);
       return kVerdictContinue;
     }
     case NFT_CT_L3PROTOCOL:
-      registers.Store8(code.reg,
-                       connection.original.family == Family::kIpv4
-                           ? NFPROTO_IPV4
-                           : NFPROTO_IPV6);
+      registers.Store8(code.reg, connection.original.family == Family::kIpv4
+                                     ? NFPROTO_IPV4
+                                     : NFPROTO_IPV6);
       return kVerdictContinue;
     case NFT_CT_PROTOCOL:
       registers.Store8(code.reg, connection.original.protocol);

@@ -151,9 +151,10 @@ Element* Set::FindInterval(const uint32_t* key, uint64_t now_ms) const {
 
 bool Set::Covers(const Element& element, const uint32_t* key) const {
   const auto* from = reinterpret_cast<const uint8_t*>(element.key.data());
-  const auto* to = element.has_key_end
-                       ? reinterpret_cast<const uint8_t*>(element.key_end.data())
-                       : from;
+  const auto* to =
+      element.has_key_end
+          ? reinterpret_cast<const uint8_t*>(element.key_end.data())
+          : from;
   const auto* value = reinterpret_cast<const uint8_t*>(key);
   for (const Field& field : fields_) {
     if (std::memcmp(value + field.offset, from + field.offset, field.size) <
@@ -385,8 +386,8 @@ std::unique_ptr<Element> Set::Remove(Element* element) {
       if (at != end) ordered_.erase(at);
     } else if (shape_ != SetShape::kConcat) {
       const size_t mask = slots_.size() - 1;
-      for (size_t at = Hash(element->key.data()) & mask;
-           slots_[at] != nullptr; at = (at + 1) & mask) {
+      for (size_t at = Hash(element->key.data()) & mask; slots_[at] != nullptr;
+           at = (at + 1) & mask) {
         if (slots_[at] == element) {
           slots_[at] = GoneSlot();
           break;

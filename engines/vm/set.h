@@ -166,7 +166,7 @@ class Set {
   SetShape shape_;
   bool dynamic_ = false;
   std::vector<std::unique_ptr<Element>> elements_;
-  Element* catchall_ = nullptr;                     // newest
+  Element* catchall_ = nullptr;  // newest
   // kHash, kBitmap: open addressing, nullptr = free, kGone = was used.
   std::vector<Element*> slots_;
   size_t slots_used_ = 0;

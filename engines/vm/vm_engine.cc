@@ -89,8 +89,8 @@ Error Explain(const Ruleset& ruleset, const NftBatch& batch,
   const auto first =
       std::find_if(result.answers.begin(), result.answers.end(),
                    [](const vm::MessageError& a) { return a.error != 0; });
-  Error error{ErrorCode::kConflict, "the batch was refused", {},
-              result.error()};
+  Error error{
+      ErrorCode::kConflict, "the batch was refused", {}, result.error()};
   if (first == result.answers.end()) return error;
   RuleRef ref;
   const Rule* rule = RefusedRule(ruleset, batch, first->seq, &ref);
@@ -133,9 +133,9 @@ class VmInstance final : public Instance, private StageEvaluator {
     }
     const auto start = Clock::now();
     UpdateCost cost;
-    ASSIGN_OR_RETURN(const NftBatch batch,
-                     LowerNftRuleset(ruleset, lowering_,
-                                     control_.generation_id()));
+    ASSIGN_OR_RETURN(
+        const NftBatch batch,
+        LowerNftRuleset(ruleset, lowering_, control_.generation_id()));
     cost.lower_ns = NanosecondsSince(start);
     RETURN_IF_ERROR(Commit(ruleset, batch, &cost));
     in_force_ = ruleset;
@@ -177,8 +177,7 @@ class VmInstance final : public Instance, private StageEvaluator {
     }
     DumpResult result;
     result.cost.commit_ns = NanosecondsSince(start);
-    result.cost.bytes_received =
-        chains.size() + rules.size() + elements.size();
+    result.cost.bytes_received = chains.size() + rules.size() + elements.size();
     result.cost.messages = 2;
     const auto raising = Clock::now();
     ASSIGN_OR_RETURN(
@@ -254,9 +253,7 @@ class VmInstance final : public Instance, private StageEvaluator {
     return stages_[IndexOf(stage.table)][static_cast<size_t>(stage.hook)];
   }
 
-  bool HasStage(Stage stage) const override {
-    return !ChainsOf(stage).empty();
-  }
+  bool HasStage(Stage stage) const override { return !ChainsOf(stage).empty(); }
 
   StageVerdict Evaluate(Stage stage, PacketState* packet) override {
     StageVerdict verdict;
@@ -291,8 +288,8 @@ class VmInstance final : public Instance, private StageEvaluator {
       for (const auto& table : control_.tables()) {
         const auto kind = TableKindFromName(table->name);
         constexpr uint8_t kInet = 1;
-        if (!kind || (table->family != NfprotoOf(family_) &&
-                      table->family != kInet)) {
+        if (!kind ||
+            (table->family != NfprotoOf(family_) && table->family != kInet)) {
           continue;
         }
         nat = nat || *kind == TableKind::kNat;
@@ -367,9 +364,7 @@ class VmEngineImpl final : public Engine {
   std::string_view name() const override { return name_; }
   EngineKind kind() const override { return EngineKind::kTwin; }
   std::string_view description() const override { return description_; }
-  std::string_view checked_against() const override {
-    return checked_against_;
-  }
+  std::string_view checked_against() const override { return checked_against_; }
   Status Available() const override { return {}; }
 
   Status Supports(const Ruleset& ruleset) const override {

