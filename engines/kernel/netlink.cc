@@ -34,7 +34,10 @@ NetlinkError ReadError(const nlmsghdr* header) {
   NetlinkError error;
   const auto* body =
       static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header));
-  error.errno_value = -body->error;
+  // Acks are 0, errors negative and small; anything else is not the kernel's.
+  constexpr int kMaxErrno = 4095;
+  error.errno_value =
+      body->error > 0 || body->error < -kMaxErrno ? EPROTO : -body->error;
   error.seq = body->msg.nlmsg_seq;
   if ((header->nlmsg_flags & NLM_F_ACK_TLVS) == 0) return error;
   // The offending message is echoed in full unless NLM_F_CAPPED.

@@ -46,6 +46,14 @@ TEST(ReadErrorsTest, ReadsErrnoSequenceTextAndOffset) {
   EXPECT_EQ(errors[1].text, "");
 }
 
+TEST(ReadErrorsTest, NumbersThatAreNoErrnoAreErrorsAllTheSame) {
+  for (const int number : {-5, -2147483647, 4096}) {
+    const auto errors = ReadErrors(ErrorMessage(number, 1, "", 0));
+    ASSERT_EQ(errors.size(), 1u) << number;
+    EXPECT_EQ(errors[0].errno_value, EPROTO) << number;
+  }
+}
+
 TEST(ReadErrorsTest, EveryCutIsHarmless) {
   const std::vector<uint8_t> whole = ErrorMessage(ENOENT, 7, "text", 24);
   for (size_t size = 0; size < whole.size(); ++size) {
