@@ -85,6 +85,44 @@ std::vector<Bytes> Dumps(const ControlPlane& control) {
   return dumps;
 }
 
+TEST(ControlPlaneTest, GoldenDumpOfARule) {
+  ControlPlane control;
+  ASSERT_TRUE(
+      control
+          .Submit(Filter()
+                      .Rule("filter", "user",
+                            {Meta(NFT_META_L4PROTO), Cmp(NFT_CMP_EQ, {6}),
+                             Counter(1, 40), Verdict(NF_ACCEPT)})
+                      .Build())
+          .committed);
+  const Bytes expected = {
+      0xe8, 0, 0, 0, 0x06, 0x0a, 0x02, 0x08, 0x07, 0, 0, 0, 0, 0, 0, 0, 0x02, 0,
+      0, 0x02, 0x0b, 0, 0x01, 0, 'f', 'i', 'l', 't', 'e', 'r', 0, 0, 0x09, 0,
+      0x02, 0, 'u', 's', 'e', 'r', 0, 0, 0, 0, 0x0c, 0, 0x03, 0, 0, 0, 0, 0, 0,
+      0, 0, 0x03, 0xb0, 0, 0x04, 0,
+      // meta load l4proto => reg 1
+      0x24, 0, 0x01, 0, 0x09, 0, 0x01, 0, 'm', 'e', 't', 'a', 0, 0, 0, 0, 0x14,
+      0, 0x02, 0, 0x08, 0, 0x02, 0, 0, 0, 0, 0x10, 0x08, 0, 0x01, 0, 0, 0, 0,
+      0x01,
+      // cmp eq reg 1 0x06
+      0x2c, 0, 0x01, 0, 0x08, 0, 0x01, 0, 'c', 'm', 'p', 0, 0x20, 0, 0x02, 0,
+      0x08, 0, 0x01, 0, 0, 0, 0, 0x01, 0x08, 0, 0x02, 0, 0, 0, 0, 0, 0x0c, 0,
+      0x03, 0, 0x05, 0, 0x01, 0, 0x06, 0, 0, 0,
+      // counter pkts 1 bytes 40
+      0x2c, 0, 0x01, 0, 0x0c, 0, 0x01, 0, 'c', 'o', 'u', 'n', 't', 'e', 'r', 0,
+      0x1c, 0, 0x02, 0, 0x0c, 0, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0x28, 0x0c, 0,
+      0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0x01,
+      // immediate reg 0 accept
+      0x30, 0, 0x01, 0, 0x0e, 0, 0x01, 0, 'i', 'm', 'm', 'e', 'd', 'i', 'a',
+      't', 'e', 0, 0, 0, 0x1c, 0, 0x02, 0, 0x08, 0, 0x01, 0, 0, 0, 0, 0, 0x10,
+      0, 0x02, 0, 0x0c, 0, 0x02, 0, 0x08, 0, 0x01, 0, 0, 0, 0, 0x01,
+      // the rest of a rule: nothing
+  };
+  Bytes dump = control.Dump(DumpKind::kRules, {.family = 2, .seq = 7});
+  ASSERT_EQ(dump.size(), expected.size());
+  EXPECT_EQ(dump, expected);
+}
+
 TEST(ControlPlaneTest, EveryTruncationIsRefusedAndChangesNothing) {
   const Bytes whole = Everything().Build();
   ControlPlane control;

@@ -152,6 +152,12 @@ inline RuleEnd RunRule(const uint8_t* code, const uint8_t* end, Frame* frame,
   return {kVerdictContinue, nullptr};
 }
 
+void Trace(TableKind table, const Chain& chain, uint32_t rule,
+           PacketState* packet) {
+  if (packet->outcome == nullptr) return;
+  packet->outcome->trace.push_back({table, chain.model_index, rule});
+}
+
 }  // namespace
 
 template <bool kTrace>
@@ -177,13 +183,15 @@ StageVerdict Machine::RunChain(Chain* base, TableKind table,
     RuleEnd end{kVerdictReturn, nullptr};
     bool counted = false;
     const uint8_t* next = rule + sizeof(RuleHead) + head.size;
-    if (!head.last) [[likely]] {
+    if (head.last) [[unlikely]] {
+      if constexpr (kTrace) {
+        if (chain != base) Trace(table, *chain, 0, packet);
+      }
+    } else {
       end = RunRule<kTrace>(rule + sizeof(RuleHead), next, &frame, &counted);
       if constexpr (kTrace) {
-        if ((counted || end.verdict != kVerdictBreak) &&
-            packet->outcome != nullptr) {
-          packet->outcome->trace.push_back(
-              {table, chain->model_index, head.number});
+        if (counted || end.verdict != kVerdictBreak) {
+          Trace(table, *chain, head.number, packet);
         }
       }
       if (end.verdict == kVerdictBreak || end.verdict == kVerdictContinue) {
@@ -207,6 +215,7 @@ StageVerdict Machine::RunChain(Chain* base, TableKind table,
           rule = stack[depth].rule;
           continue;
         }
+        if constexpr (kTrace) Trace(table, *base, 0, packet);
         if (base->base->counted) {
           ++base->base->counters.packets;
           base->base->counters.bytes += view.size;

@@ -22,7 +22,8 @@ class Machine {
 
   /// Runs one base chain on the packet.  `table` names the chain in the rules
   /// it reports; with `trace`, every rule that matched joins the outcome's
-  /// trace (its counter was reached, or it ran to its end).
+  /// trace (its counter was reached, or it ran to its end), and as rule 0 the
+  /// end of a user chain and the policy.
   StageVerdict Run(Chain* base, TableKind table, bool trace,
                    PacketState* packet);
 

@@ -380,14 +380,15 @@ TEST(MachineTest, JumpsReturnAndGotosDoNot) {
     VerdictKind kind;
     std::vector<RuleRef> trace;
   };
-  // Chains of the model: FORWARD's place in filter is 1, then A 3 and B 4.
+  // Chains of the model: FORWARD's place in filter is 1, then A 3 and B 4;
+  // rule 0 is the end of a user chain, or the policy.
   const TableKind t = TableKind::kFilter;
   const std::vector<Step> steps = {
       {kJump,
        kJump,
        kReturn,
        VerdictKind::kDrop,
-       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}, {t, 1, 2}}},
+       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}, {t, 3, 0}, {t, 1, 2}}},
       {kJump,
        kGoto,
        kReturn,
@@ -397,12 +398,12 @@ TEST(MachineTest, JumpsReturnAndGotosDoNot) {
        kJump,
        kReturn,
        VerdictKind::kAccept,
-       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}}},
+       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 3, 2}, {t, 3, 0}, {t, 1, 0}}},
       {kGoto,
        kGoto,
        kReturn,
        VerdictKind::kAccept,
-       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}}},
+       {{t, 1, 1}, {t, 3, 1}, {t, 4, 1}, {t, 1, 0}}},
       {kJump,
        kJump,
        kDrop,
@@ -670,7 +671,8 @@ TEST(MachineTest, TheTraceHasWhatReachedItsCounter) {
   Standing standing(Ssh().Build(), Hook::kForward);
   bench.Run(&standing);
   EXPECT_THAT(standing.outcome.trace,
-              ElementsAre(RuleRef{TableKind::kFilter, 1, 2}));
+              ElementsAre(RuleRef{TableKind::kFilter, 1, 2},
+                          RuleRef{TableKind::kFilter, 1, 0}));
 }
 
 TEST(MachineTest, ExtensionsRunAsMatchAndTarget) {

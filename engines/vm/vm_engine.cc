@@ -378,6 +378,17 @@ class VmEngineImpl final : public Engine {
     return tl::unexpected<Error>(std::move(error));
   }
 
+  std::vector<RuleNote> Notes(const Ruleset& ruleset) const override {
+    std::vector<RuleNote> notes;
+    if (!Supports(ruleset)) return notes;
+    const auto batch = LowerNftRuleset(ruleset, lowering_, 0);
+    if (!batch) return notes;
+    for (const NftRuleNote& note : batch->notes) {
+      if (note.compat) notes.push_back({note.rule, note.reason});
+    }
+    return notes;
+  }
+
   Result<std::unique_ptr<Instance>> Open(
       const OpenOptions& options) const override {
     if (options.in_place) {

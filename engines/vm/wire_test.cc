@@ -72,6 +72,20 @@ TEST(BatchTest, ErrorsOfSingleMessages) {
   EXPECT_EQ(batch.messages[1].error, EINVAL);
 }
 
+TEST(BatchTest, OtherSubsystemsAndNoBatch) {
+  Bytes bytes = BatchBuilder().Table("a").Build();
+  bytes[19] = 1;  // conntrack
+  EXPECT_EQ(DecodeBatch(bytes).error, EOPNOTSUPP);
+  bytes[18] = 10;  // an old nft wrote 10 in host order
+  bytes[19] = 0;
+  EXPECT_EQ(DecodeBatch(bytes).error, 0);
+  bytes[18] = 0;
+  bytes[19] = 200;
+  EXPECT_EQ(DecodeBatch(bytes).error, EINVAL);
+  bytes[4] = 0x12;
+  EXPECT_TRUE(DecodeBatch(bytes).ignored);
+}
+
 struct AttributeCase {
   AttributeRule rule;
   Bytes payload;
