@@ -376,7 +376,7 @@ class ConditionLowering {
 
   template <typename Other>
   std::string operator()(const Other&) {
-    return "it has no native form here";
+    return "nftables has no such expression";
   }
 
  private:

@@ -222,7 +222,7 @@ class ActionLowering {
 
   template <typename Other>
   std::string operator()(const Other&) {
-    return "it has no native form here";
+    return "nftables has no such expression";
   }
 
  private:

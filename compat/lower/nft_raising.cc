@@ -1,42 +1,20 @@
 #include "compat/lower/nft_raising.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <linux/if_arp.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <limits>
 
 #include "compat/lower/nft_payload.h"
+#include "compat/lower/nft_raise_tests.h"
 #include "compat/lower/nft_test_shape.h"
 
 namespace nfarena::nft {
 namespace {
 
 constexpr uint32_t kAllBits = 0xffffffff;
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
-
-Address ToAddress(const Data& data) {
-  Address address{};
-  std::ranges::copy(data.view(), address.begin());
-  return address;
-}
-
-PortRange ToPorts(const Interval& interval) {
-  return {interval.from.be16(), interval.to.be16(), interval.inverted};
-}
 
 /// The number of the 32-bit register at which netlink's register begins.
 std::optional<size_t> WordOf(uint32_t reg) {
@@ -51,46 +29,24 @@ class RuleRaiser {
       : family_(family), record_(record), sets_(sets) {}
 
   Result<Rule> Run() {
-    if (!record_.comment.empty()) Push(CommentMatch{record_.comment});
+    tests_.family = family_;
+    if (!record_.comment.empty()) {
+      tests_.matches.Push(CommentMatch{record_.comment});
+    }
     for (const Expr& expr : record_.exprs) {
       current_ = &expr;
       RETURN_IF_ERROR(
           std::visit([this](const auto& e) { return Take(e); }, expr));
     }
     for (Value& value : registers_) RETURN_IF_ERROR(Forget(&value));
-    if (ether_) return No("a test of the device's type alone");
-    for (Pending& pending : pending_) {
-      rule_.matches.push_back(
-          pending.condition
-              ? EncodeMatch(family_, *pending.condition,
-                            static_cast<uint8_t>(rule_.selector.protocol))
-              : std::move(pending.carried));
-    }
+    if (tests_.half_mac) return No("a test of the device's type alone");
+    rule_.selector = tests_.selector;
+    rule_.matches = tests_.matches.Take(
+        family_, static_cast<uint8_t>(rule_.selector.protocol));
     return std::move(rule_);
   }
 
  private:
-  /// A match of the rule being made; tests that follow may still add to it.
-  struct Pending {
-    std::optional<Condition> condition;
-    Extension carried;
-  };
-  using Handler = Status (RuleRaiser::*)(const Test&);
-
-  struct PayloadHandler {
-    uint32_t base, offset, min_len, max_len;
-    bool ipv4, ipv6;
-    Handler handle;
-  };
-  struct KeyHandler {
-    uint32_t key;
-    Handler handle;
-  };
-
-  static const PayloadHandler kPayloadHandlers[];
-  static const KeyHandler kMetaHandlers[];
-  static const KeyHandler kCtHandlers[];
-
   tl::unexpected<Error> No(std::string_view why = "") const {
     return Fail(ErrorCode::kUnsupported,
                 fmt::format("expression \"{}\" has no form in iptables{}{}",
@@ -107,11 +63,11 @@ class RuleRaiser {
     if (const auto* meta = std::get_if<Meta>(&value->source)) {
       // iptables-nft 1.8.9 makes a lone load of "-i +".
       if (meta->key == NFT_META_IIFNAME) {
-        rule_.selector.in.name[0] = '+';
+        tests_.selector.in.name[0] = '+';
         return {};
       }
       if (meta->key == NFT_META_OIFNAME) {
-        rule_.selector.out.name[0] = '+';
+        tests_.selector.out.name[0] = '+';
         return {};
       }
     }
@@ -232,15 +188,13 @@ class RuleRaiser {
     RETURN_IF_ERROR(IsTest());
     const uint64_t interval = e.unit_s * kScale / e.rate;
     if (interval == 0) return No("a rate that iptables cannot say");
-    Push(LimitMatch{static_cast<uint32_t>(interval), e.burst});
+    tests_.matches.Push(LimitMatch{static_cast<uint32_t>(interval), e.burst});
     return {};
   }
 
   Status Take(const CarriedMatch& e) {
     RETURN_IF_ERROR(IsTest());
-    Pending pending;
-    pending.carried = Carried(e.name, e.revision, e.info);
-    pending_.push_back(std::move(pending));
+    tests_.matches.PushCarried(Carried(e.name, e.revision, e.info));
     return {};
   }
 
@@ -532,664 +486,14 @@ class RuleRaiser {
     return {};
   }
 
-  void Push(Condition condition) {
-    Pending pending;
-    pending.condition = std::move(condition);
-    pending_.push_back(std::move(pending));
-  }
-
-  /// The last match when it is a T that `fits`, else a new one.
-  template <typename T, typename Fits>
-  T& Join(const Fits& fits) {
-    if (!pending_.empty() && pending_.back().condition) {
-      T* last = std::get_if<T>(&*pending_.back().condition);
-      if (last != nullptr && fits(*last)) return *last;
-    }
-    Push(T{});
-    return std::get<T>(*pending_.back().condition);
-  }
-
   Status Dispatch(uint32_t reg, Test test) {
     const Value* value = Use(reg);
     if (value == nullptr) return No();
     RETURN_IF_ERROR(IsTest());
     test.value = *value;
-    return std::visit(
-        Overloaded{
-            [&](const Payload& e) { return DispatchPayload(e, test); },
-            [&](const Meta& e) { return DispatchMeta(e, test); },
-            [&](const Ct& e) { return DispatchCt(e, test); },
-            [&](const Fib& e) { return AddressType(e, test); },
-            [&](const Numgen& e) { return Statistic(e, test); },
-            [&](const auto&) -> Status { return No(); },
-        },
-        test.value.source);
-  }
-
-  Status DispatchPayload(const Payload& e, const Test& test);
-  Status DispatchMeta(const Meta& e, const Test& test);
-  Status DispatchCt(const Ct& e, const Test& test);
-
-  // Selector.
-
-  Status In(const Test& test) {
-    return Interface(test, kInvertIn, &rule_.selector.in);
-  }
-  Status Out(const Test& test) {
-    return Interface(test, kInvertOut, &rule_.selector.out);
-  }
-
-  Status Interface(const Test& test, InvertBit bit, InterfaceTest* to) {
-    if (!test.equality() || test.value.swapped || *to != InterfaceTest{} ||
-        test.from.size == 0) {
-      return No();
+    if (auto raised = RaiseTest(test, &tests_); !raised) {
+      return No(raised.error().message);
     }
-    const auto view = test.from.view();
-    if (test.inverted()) Invert(bit);
-    if (test.value.bitwise) {  // a mask with gaps
-      const Bitwise& bitwise = *test.value.bitwise;
-      if (bitwise.len != to->mask.size() || view.size() != to->name.size()) {
-        return No();
-      }
-      std::ranges::copy(bitwise.mask.view(), to->mask.begin());
-      std::memcpy(to->name.data(), view.data(), view.size());
-      return {};
-    }
-    static constexpr char kNoInterface[] = "INVAL/D";
-    if (!test.inverted() && view.size() == sizeof(kNoInterface) &&
-        std::memcmp(view.data(), kNoInterface, view.size()) == 0) {
-      Invert(bit);
-      to->name[0] = '+';
-      return {};
-    }
-    const auto end = std::ranges::find(view, uint8_t{0});
-    if (std::any_of(end, view.end(), [](uint8_t b) { return b != 0; })) {
-      return No();
-    }
-    const auto length = static_cast<size_t>(end - view.begin());
-    std::memcpy(to->name.data(), view.data(), length);
-    if (end != view.end()) {  // the whole name with its NUL
-      std::fill_n(to->mask.begin(), length + 1, uint8_t{0xff});
-      return {};
-    }
-    if (length + 2 > to->name.size()) return No("a prefix that is too long");
-    to->name[length] = '+';
-    std::fill_n(to->mask.begin(), length, uint8_t{0xff});
-    return {};
-  }
-
-  void Invert(InvertBit bit) {
-    rule_.selector.inverted =
-        static_cast<uint8_t>(rule_.selector.inverted | bit);
-  }
-
-  Status Protocol(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 1) {
-      return No();
-    }
-    const uint8_t protocol = test.from.bytes[0];
-    const bool inverted = (rule_.selector.inverted & kInvertProtocol) != 0;
-    if (rule_.selector.protocol != 0) {
-      // nft tests it again before each header field.
-      if (rule_.selector.protocol == protocol && !inverted &&
-          !test.inverted()) {
-        return {};
-      }
-      return No("a second protocol");
-    }
-    if (protocol == 0) return No("protocol 0 is iptables' \"any\"");
-    rule_.selector.protocol = protocol;
-    if (test.inverted()) Invert(kInvertProtocol);
-    return {};
-  }
-
-  Status Source(const Test& test) {
-    return AddressTest(test, kInvertSrc, &rule_.selector.src,
-                       &rule_.selector.src_mask, &has_source_,
-                       &IprangeMatch::source);
-  }
-  Status Destination(const Test& test) {
-    return AddressTest(test, kInvertDst, &rule_.selector.dst,
-                       &rule_.selector.dst_mask, &has_destination_,
-                       &IprangeMatch::destination);
-  }
-
-  Status AddressTest(const Test& test, InvertBit bit, Address* address,
-                     Address* mask, bool* taken,
-                     std::optional<AddressRange> IprangeMatch::*side) {
-    const size_t size = std::get<Payload>(test.value.source).len;
-    if (!test.equality()) {
-      const auto interval = ToInterval(test, size);
-      const size_t whole = family_ == Family::kIpv4 ? 4 : 16;
-      if (!interval || !test.value.plain() || size != whole) return No();
-      // Lowering tests a source before a destination of the same match.
-      auto& iprange = Join<IprangeMatch>([side](const IprangeMatch& last) {
-        return side == &IprangeMatch::destination && !last.destination;
-      });
-      iprange.*side = AddressRange{ToAddress(interval->from),
-                                   ToAddress(interval->to), interval->inverted};
-      return {};
-    }
-    if (test.value.swapped || test.from.size != size || *taken) return No();
-    *taken = true;
-    *address = ToAddress(test.from);
-    if (test.value.bitwise) {
-      const Bitwise& bitwise = *test.value.bitwise;
-      if (bitwise.len != size || !AllZero(bitwise.xor_bits)) return No();
-      *mask = ToAddress(bitwise.mask);
-    } else {
-      std::fill_n(mask->begin(), size, uint8_t{0xff});
-    }
-    if (test.inverted()) Invert(bit);
-    return {};
-  }
-
-  static bool AllZero(const Data& data) {
-    return std::ranges::all_of(data.view(), [](uint8_t b) { return b == 0; });
-  }
-
-  Status Fragment(const Test& test) {
-    const auto bits = Masked(test, 2);
-    if (!bits || bits->mask.be16() != 0x1fff || bits->value.be16() != 0 ||
-        rule_.selector.fragment) {
-      return No();
-    }
-    rule_.selector.fragment = true;
-    if (!test.inverted()) Invert(kInvertFragment);
-    return {};
-  }
-
-  /// (value & mask) == / != constant, of `size` bytes.
-  struct MaskedTest {
-    Data mask, value;
-  };
-  std::optional<MaskedTest> Masked(const Test& test, uint32_t size) const {
-    if (!test.equality() || test.value.swapped || test.from.size != size) {
-      return std::nullopt;
-    }
-    MaskedTest masked{Data::Zero(static_cast<uint8_t>(size)), test.from};
-    if (!test.value.bitwise) {
-      std::fill_n(masked.mask.bytes.begin(), size, uint8_t{0xff});
-      return masked;
-    }
-    if (test.value.bitwise->len != size ||
-        !AllZero(test.value.bitwise->xor_bits)) {
-      return std::nullopt;
-    }
-    masked.mask = test.value.bitwise->mask;
-    return masked;
-  }
-
-  // Ports and ICMP.
-
-  bool HasProtocol(uint8_t protocol) const {
-    return rule_.selector.protocol == protocol &&
-           (rule_.selector.inverted & kInvertProtocol) == 0;
-  }
-
-  Status SourcePort(const Test& test) {
-    if (HasProtocol(IPPROTO_ICMP) || HasProtocol(IPPROTO_ICMPV6)) {
-      return IcmpTypeAndCode(test);
-    }
-    return Port(test, &TcpMatch::source, &UdpMatch::source, PortSide::kSource);
-  }
-  Status DestinationPort(const Test& test) {
-    return Port(test, &TcpMatch::destination, &UdpMatch::destination,
-                PortSide::kDestination);
-  }
-
-  Status Port(const Test& test, PortRange TcpMatch::*tcp,
-              PortRange UdpMatch::*udp, PortSide side) {
-    if (!test.value.plain()) return No();
-    if (test.lookup()) return Multiport(test, side);
-    const auto interval = ToInterval(test, 2);
-    if (!interval) return No();
-    return SetPort(ToPorts(*interval), tcp, udp);
-  }
-
-  Status SetPort(const PortRange& range, PortRange TcpMatch::*tcp,
-                 PortRange UdpMatch::*udp) {
-    if (HasProtocol(IPPROTO_TCP)) {
-      Join<TcpMatch>([tcp](const TcpMatch& last) {
-        return (last.*tcp).any();
-      }).*tcp = range;
-      return {};
-    }
-    if (HasProtocol(IPPROTO_UDP) || HasProtocol(IPPROTO_UDPLITE)) {
-      Join<UdpMatch>([udp](const UdpMatch& last) {
-        return (last.*udp).any();
-      }).*udp = range;
-      return {};
-    }
-    return No("ports without -p tcp or -p udp");
-  }
-
-  /// Both ports as one number.  Inverted, it is what iptables-nft makes of two
-  /// inverted ports, although it means less.
-  Status BothPorts(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 4) {
-      return No();
-    }
-    const auto source = static_cast<uint16_t>(test.from.be32() >> 16);
-    const auto destination = static_cast<uint16_t>(test.from.be32());
-    RETURN_IF_ERROR(SetPort({source, source, test.inverted()},
-                            &TcpMatch::source, &UdpMatch::source));
-    return SetPort({destination, destination, test.inverted()},
-                   &TcpMatch::destination, &UdpMatch::destination);
-  }
-
-  Status Multiport(const Test& test, PortSide side) {
-    const auto intervals = ToIntervals(*test.set, 2);
-    constexpr size_t kMost = 15;
-    size_t count = 0;
-    MultiportMatch multiport;
-    if (!intervals || intervals->empty()) return No();
-    for (const Interval& interval : *intervals) {
-      multiport.ranges.push_back(ToPorts(interval));
-      count += interval.from == interval.to ? 1 : 2;
-    }
-    if (count > kMost) return No("over 15 ports");
-    multiport.side = side;
-    multiport.inverted = test.inverted();
-    Push(std::move(multiport));
-    return {};
-  }
-
-  Status TcpFlags(const Test& test) {
-    const auto bits = Masked(test, 1);
-    if (!bits || !HasProtocol(IPPROTO_TCP)) return No();
-    auto& tcp = Join<TcpMatch>([](const TcpMatch& last) {
-      return last.flags_mask == 0 && last.flags_value == 0 &&
-             !last.flags_inverted;
-    });
-    tcp.flags_mask = bits->mask.bytes[0];
-    tcp.flags_value = bits->value.bytes[0];
-    tcp.flags_inverted = test.inverted();
-    return {};
-  }
-
-  Status IcmpType(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 1) {
-      return No();
-    }
-    return PushIcmp(test.from.bytes[0], 0, 0xff, test.inverted());
-  }
-
-  Status IcmpTypeAndCode(const Test& test) {
-    const auto interval = ToInterval(test, 2);
-    if (!interval || !test.value.plain() ||
-        interval->from.bytes[0] != interval->to.bytes[0]) {
-      return No();
-    }
-    return PushIcmp(interval->from.bytes[0], interval->from.bytes[1],
-                    interval->to.bytes[1], interval->inverted);
-  }
-
-  Status PushIcmp(uint8_t type, uint8_t first, uint8_t last, bool inverted) {
-    if (!HasProtocol(family_ == Family::kIpv4 ? uint8_t{IPPROTO_ICMP}
-                                              : uint8_t{IPPROTO_ICMPV6})) {
-      return No("an ICMP type without its protocol");
-    }
-    IcmpMatch icmp;
-    icmp.family = family_;
-    icmp.type = type;
-    icmp.code_first = first;
-    icmp.code_last = last;
-    icmp.inverted = inverted;
-    Push(icmp);
-    return {};
-  }
-
-  // Header fields.
-
-  Status TrafficClass(const Test& test) {
-    const bool ipv4 = family_ == Family::kIpv4;
-    const auto bits = Masked(test, ipv4 ? 1 : 2);
-    if (!bits) return No();
-    const auto field = [ipv4](const Data& data) -> uint32_t {
-      return ipv4 ? data.bytes[0] : data.be16() >> 4;
-    };
-    const uint32_t mask = field(bits->mask);
-    const uint32_t value = field(bits->value);
-    const bool low_bits = !ipv4 && ((bits->mask.be16() & 0xf) != 0 ||
-                                    (bits->value.be16() & 0xf) != 0);
-    if (mask > 0xff || value > 0xff || low_bits) return No();
-    if (mask == 0xfc && (value & 3) == 0) {
-      Push(DscpMatch{static_cast<uint8_t>(value >> 2), test.inverted()});
-    } else {
-      Push(TosMatch{static_cast<uint8_t>(value), static_cast<uint8_t>(mask),
-                    test.inverted()});
-    }
-    return {};
-  }
-
-  Status Length(const Test& test) {
-    const auto interval = ToInterval(test, 2);
-    if (!interval || !test.value.plain()) return No();
-    const uint32_t header = family_ == Family::kIpv4 ? 0 : 40;
-    const uint32_t first = interval->from.be16() + header;
-    const uint32_t last = interval->to.be16() + header;
-    if (last > 0xffff) return No("a length of over 65,535");
-    Push(LengthMatch{static_cast<uint16_t>(first), static_cast<uint16_t>(last),
-                     interval->inverted});
-    return {};
-  }
-
-  Status Ttl(const Test& test) {
-    TtlMatch ttl;
-    ttl.family = family_;
-    if (!test.value.plain() || test.from.size != 1) return No();
-    switch (test.relation) {
-      case Relation::kEqual:
-        ttl.test = TtlTest::kEqual;
-        break;
-      case Relation::kNotEqual:
-        ttl.test = TtlTest::kNotEqual;
-        break;
-      case Relation::kLess:
-        ttl.test = TtlTest::kLess;
-        break;
-      case Relation::kMore:
-        ttl.test = TtlTest::kGreater;
-        break;
-      default:
-        return No();
-    }
-    ttl.value = test.from.bytes[0];
-    Push(ttl);
-    return {};
-  }
-
-  Status Mac(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 6 ||
-        !ether_) {
-      return No();
-    }
-    ether_ = false;
-    MacMatch mac;
-    std::copy_n(test.from.bytes.begin(), mac.source.size(), mac.source.begin());
-    mac.inverted = test.inverted();
-    Push(mac);
-    return {};
-  }
-
-  // Metadata.
-
-  Status DeviceType(const Test& test) {
-    if (test.relation != Relation::kEqual || !test.value.plain() ||
-        test.from.size != 2 || test.from.host16() != ARPHRD_ETHER) {
-      return No();
-    }
-    ether_ = true;  // the first half of -m mac
-    return {};
-  }
-
-  Status Mark(const Test& test) {
-    const auto bits = Masked(test, 4);
-    if (!bits) return No();
-    Push(MarkMatch{bits->value.host32(), bits->mask.host32(), test.inverted()});
-    return {};
-  }
-
-  Status PacketType(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 1) {
-      return No();
-    }
-    Push(PkttypeMatch{test.from.bytes[0], test.inverted()});
-    return {};
-  }
-
-  Status UserId(const Test& test) { return Id(test, &OwnerMatch::uid); }
-  Status GroupId(const Test& test) { return Id(test, &OwnerMatch::gid); }
-
-  Status Id(const Test& test, std::optional<IdRange> OwnerMatch::*side) {
-    IdRange range;
-    if (test.value.bitwise) return No();
-    if (!test.value.swapped) {
-      if (test.relation != Relation::kEqual || test.from.size != 4) {
-        return No();
-      }
-      range.first = range.last = test.from.host32();
-    } else {
-      const auto interval = ToInterval(test, 4);
-      if (!interval || interval->inverted) return No();
-      range.first = interval->from.be32();
-      range.last = interval->to.be32();
-    }
-    Join<OwnerMatch>([side](const OwnerMatch& last) {
-      return !(last.*side) && !last.gid;
-    }).*side = range;
-    return {};
-  }
-
-  // Connection tracking.
-
-  /// A match whose state test lets packets without connection through passes
-  /// all its other tests too, so nothing may be added to such a one; and a
-  /// state test begins a match.
-  ConntrackMatch& Conntrack(ConntrackTest test) {
-    auto& match = Join<ConntrackMatch>([test](const ConntrackMatch& last) {
-      static constexpr uint16_t kWithout = kCtStateInvalid | kCtStateUntracked;
-      const bool inverted = (last.inverted & kCtTestState) != 0;
-      const bool without = (last.tests & kCtTestState) != 0 &&
-                           (inverted ? (last.state_mask & kWithout) != kWithout
-                                     : (last.state_mask & kWithout) != 0);
-      return test != kCtTestState && (last.tests & test) == 0 && !without;
-    });
-    match.tests = static_cast<uint16_t>(match.tests | test);
-    return match;
-  }
-
-  void InvertConntrack(ConntrackMatch* match, ConntrackTest test) {
-    match->inverted = static_cast<uint16_t>(match->inverted | test);
-  }
-
-  /// (loaded & bits) != 0 or == 0; the bits and whether it is inverted.
-  std::optional<std::pair<uint32_t, bool>> AnyBit(const Test& test) const {
-    const auto masked = Masked(test, 4);
-    if (!masked || !test.value.bitwise || masked->value.host32() != 0) {
-      return std::nullopt;
-    }
-    return std::pair(masked->mask.host32(), test.relation == Relation::kEqual);
-  }
-
-  Status CtState(const Test& test) {
-    const auto bits = AnyBit(test);
-    constexpr uint32_t kUntracked = 1u << 6;
-    constexpr uint32_t kPlain =
-        kCtStateInvalid | kCtStateEstablished | kCtStateRelated | kCtStateNew;
-    if (!bits || (bits->first & ~(kPlain | kUntracked)) != 0) return No();
-    auto& match = Conntrack(kCtTestState);
-    match.state_mask = static_cast<uint16_t>(bits->first & kPlain);
-    if ((bits->first & kUntracked) != 0) match.state_mask |= kCtStateUntracked;
-    if (bits->second) InvertConntrack(&match, kCtTestState);
-    return {};
-  }
-
-  Status CtStatus(const Test& test) {
-    const auto bits = AnyBit(test);
-    constexpr uint32_t kNat = IPS_SRC_NAT | IPS_DST_NAT;
-    if (!bits) return No();
-    if ((bits->first & kNat) != 0) {  // virtual states of iptables
-      if ((bits->first & ~kNat) != 0 || bits->second) return No();
-      auto& match = Conntrack(kCtTestState);
-      if ((bits->first & IPS_SRC_NAT) != 0) match.state_mask |= kCtStateSnat;
-      if ((bits->first & IPS_DST_NAT) != 0) match.state_mask |= kCtStateDnat;
-      return {};
-    }
-    if (bits->first > 0xffff) return No();
-    auto& match = Conntrack(kCtTestStatus);
-    match.status_mask = static_cast<uint16_t>(bits->first);
-    if (bits->second) InvertConntrack(&match, kCtTestStatus);
-    return {};
-  }
-
-  Status CtDirection(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 1 ||
-        test.from.bytes[0] > IP_CT_DIR_REPLY) {
-      return No();
-    }
-    auto& match = Conntrack(kCtTestDirection);
-    const bool reply = test.from.bytes[0] == IP_CT_DIR_REPLY;
-    if (reply != test.inverted()) InvertConntrack(&match, kCtTestDirection);
-    return {};
-  }
-
-  Status CtMark(const Test& test) {
-    const auto bits = Masked(test, 4);
-    if (!bits) return No();
-    Push(ConnmarkMatch{bits->value.host32(), bits->mask.host32(),
-                       test.inverted()});
-    return {};
-  }
-
-  Status CtProtocol(const Test& test) {
-    if (!test.equality() || !test.value.plain() || test.from.size != 1) {
-      return No();
-    }
-    auto& match = Conntrack(kCtTestProtocol);
-    match.protocol = test.from.bytes[0];
-    if (test.inverted()) InvertConntrack(&match, kCtTestProtocol);
-    return {};
-  }
-
-  Status CtExpiration(const Test& test) {
-    const auto interval = ToInterval(test, 4);
-    if (!interval || !test.value.swapped) return No();
-    const uint32_t first = interval->from.be32();
-    const uint32_t last = interval->to.be32();
-    if (first % 1000 != 0 || (last != kAllBits && last % 1000 != 999)) {
-      return No("iptables counts whole seconds");
-    }
-    auto& match = Conntrack(kCtTestExpires);
-    match.expires_first_s = first / 1000;
-    match.expires_last_s = last == kAllBits ? kAllBits : last / 1000;
-    if (interval->inverted) InvertConntrack(&match, kCtTestExpires);
-    return {};
-  }
-
-  Status CtSource(const Test& test) {
-    return CtAddress(test, kCtTestOriginalSource,
-                     &ConntrackMatch::original_source, kCtTestReplySource,
-                     &ConntrackMatch::reply_source);
-  }
-  Status CtDestination(const Test& test) {
-    return CtAddress(
-        test, kCtTestOriginalDestination, &ConntrackMatch::original_destination,
-        kCtTestReplyDestination, &ConntrackMatch::reply_destination);
-  }
-
-  Status CtAddress(const Test& test, ConntrackTest original,
-                   MaskedAddress ConntrackMatch::*original_field,
-                   ConntrackTest reply,
-                   MaskedAddress ConntrackMatch::*reply_field) {
-    const auto bits = Masked(test, family_ == Family::kIpv4 ? 4 : 16);
-    const auto direction = std::get<Ct>(test.value.source).direction;
-    if (!bits || !direction) return No();
-    const bool is_reply = *direction == IP_CT_DIR_REPLY;
-    const ConntrackTest which = is_reply ? reply : original;
-    auto& match = Conntrack(which);
-    match.*(is_reply ? reply_field : original_field) =
-        MaskedAddress{ToAddress(bits->value), ToAddress(bits->mask)};
-    if (test.inverted()) InvertConntrack(&match, which);
-    return {};
-  }
-
-  Status CtSourcePort(const Test& test) {
-    return CtPort(test, kCtTestOriginalSourcePort,
-                  &ConntrackMatch::original_source_port, kCtTestReplySourcePort,
-                  &ConntrackMatch::reply_source_port);
-  }
-  Status CtDestinationPort(const Test& test) {
-    return CtPort(test, kCtTestOriginalDestinationPort,
-                  &ConntrackMatch::original_destination_port,
-                  kCtTestReplyDestinationPort,
-                  &ConntrackMatch::reply_destination_port);
-  }
-
-  Status CtPort(const Test& test, ConntrackTest original,
-                PortRange ConntrackMatch::*original_field, ConntrackTest reply,
-                PortRange ConntrackMatch::*reply_field) {
-    const auto interval = ToInterval(test, 2);
-    const auto direction = std::get<Ct>(test.value.source).direction;
-    if (!interval || !test.value.plain() || !direction) return No();
-    const bool is_reply = *direction == IP_CT_DIR_REPLY;
-    const ConntrackTest which = is_reply ? reply : original;
-    auto& match = Conntrack(which);
-    PortRange range = ToPorts(*interval);
-    if (range.inverted) InvertConntrack(&match, which);
-    range.inverted = false;  // the match's own bit says it
-    match.*(is_reply ? reply_field : original_field) = range;
-    return {};
-  }
-
-  // Others.
-
-  Status AddressType(const Fib& fib, const Test& test) {
-    constexpr uint32_t kKnown =
-        NFTA_FIB_F_SADDR | NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_OIF;
-    if (fib.result != NFT_FIB_RESULT_ADDRTYPE || (fib.flags & ~kKnown) != 0 ||
-        !test.value.plain() || family_ != Family::kIpv4) {
-      return No();
-    }
-    uint32_t types = 0;
-    const auto add = [&types](const Data& data) {
-      if (data.size != 4 || data.host32() > 15) return false;
-      types |= 1u << data.host32();
-      return true;
-    };
-    if (test.lookup()) {
-      for (const auto& element : *test.set) {
-        if (element.interval_end || !add(element.key)) return No();
-      }
-    } else if (!test.equality() || !add(test.from)) {
-      return No();
-    }
-    const bool source = (fib.flags & NFTA_FIB_F_SADDR) != 0;
-    const bool in = (fib.flags & NFTA_FIB_F_IIF) != 0;
-    const bool out = (fib.flags & NFTA_FIB_F_OIF) != 0;
-    auto& addrtype = Join<AddrtypeMatch>([&](const AddrtypeMatch& last) {
-      return !source && last.destination_types == 0 && last.limit_in == in &&
-             last.limit_out == out;
-    });
-    addrtype.limit_in = in;
-    addrtype.limit_out = out;
-    if (source) {
-      addrtype.source_types = static_cast<uint16_t>(types);
-      addrtype.source_inverted = test.inverted();
-    } else {
-      addrtype.destination_types = static_cast<uint16_t>(types);
-      addrtype.destination_inverted = test.inverted();
-    }
-    return {};
-  }
-
-  Status Statistic(const Numgen& numgen, const Test& test) {
-    StatisticMatch statistic;
-    if (numgen.offset != 0 || test.from.size != 4 || test.value.bitwise) {
-      return No();
-    }
-    if (numgen.type == NFT_NG_RANDOM) {
-      if (numgen.modulus != 0x80000000 || !test.value.swapped ||
-          (test.relation != Relation::kLess &&
-           test.relation != Relation::kAtLeast)) {
-        return No();
-      }
-      statistic.probability = test.from.be32();
-      statistic.inverted = test.relation == Relation::kAtLeast;
-      Push(statistic);
-      return {};
-    }
-    const uint32_t packet = test.from.host32();
-    if (!test.equality() || test.value.swapped || packet >= numgen.modulus) {
-      return No();
-    }
-    statistic.mode = StatisticMode::kNth;
-    statistic.every = numgen.modulus - 1;
-    statistic.packet = packet;
-    statistic.start_count = statistic.every - packet;
-    statistic.inverted = test.inverted();
-    Push(statistic);
     return {};
   }
 
@@ -1197,94 +501,11 @@ class RuleRaiser {
   const RuleRecord& record_;
   const SetContents& sets_;
   Rule rule_;
-  std::vector<Pending> pending_;
+  TestTarget tests_;
   std::array<Value, 16> registers_;
   const Expr* current_ = nullptr;
   bool counted_ = false;
-  bool ether_ = false;  // half a -m mac
-  bool has_source_ = false;
-  bool has_destination_ = false;
 };
-
-const RuleRaiser::PayloadHandler RuleRaiser::kPayloadHandlers[] = {
-    {NFT_PAYLOAD_LL_HEADER, 6, 6, 6, true, true, &RuleRaiser::Mac},
-    {NFT_PAYLOAD_NETWORK_HEADER, 0, 2, 2, false, true,
-     &RuleRaiser::TrafficClass},
-    {NFT_PAYLOAD_NETWORK_HEADER, 1, 1, 1, true, false,
-     &RuleRaiser::TrafficClass},
-    {NFT_PAYLOAD_NETWORK_HEADER, 2, 2, 2, true, false, &RuleRaiser::Length},
-    {NFT_PAYLOAD_NETWORK_HEADER, 4, 2, 2, false, true, &RuleRaiser::Length},
-    {NFT_PAYLOAD_NETWORK_HEADER, 6, 2, 2, true, false, &RuleRaiser::Fragment},
-    {NFT_PAYLOAD_NETWORK_HEADER, 7, 1, 1, false, true, &RuleRaiser::Ttl},
-    {NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 1, true, false, &RuleRaiser::Ttl},
-    {NFT_PAYLOAD_NETWORK_HEADER, 9, 1, 1, true, false, &RuleRaiser::Protocol},
-    {NFT_PAYLOAD_NETWORK_HEADER, 12, 1, 4, true, false, &RuleRaiser::Source},
-    {NFT_PAYLOAD_NETWORK_HEADER, 16, 1, 4, true, false,
-     &RuleRaiser::Destination},
-    {NFT_PAYLOAD_NETWORK_HEADER, 8, 1, 16, false, true, &RuleRaiser::Source},
-    {NFT_PAYLOAD_NETWORK_HEADER, 24, 1, 16, false, true,
-     &RuleRaiser::Destination},
-    {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, 1, true, true, &RuleRaiser::IcmpType},
-    {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, 2, true, true,
-     &RuleRaiser::SourcePort},
-    {NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, 2, true, true,
-     &RuleRaiser::DestinationPort},
-    {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 4, 4, true, true, &RuleRaiser::BothPorts},
-    {NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, 1, true, true, &RuleRaiser::TcpFlags},
-};
-
-const RuleRaiser::KeyHandler RuleRaiser::kMetaHandlers[] = {
-    {NFT_META_IIFNAME, &RuleRaiser::In},
-    {NFT_META_OIFNAME, &RuleRaiser::Out},
-    {NFT_META_L4PROTO, &RuleRaiser::Protocol},
-    {NFT_META_MARK, &RuleRaiser::Mark},
-    {NFT_META_PKTTYPE, &RuleRaiser::PacketType},
-    {NFT_META_SKUID, &RuleRaiser::UserId},
-    {NFT_META_SKGID, &RuleRaiser::GroupId},
-    {NFT_META_IIFTYPE, &RuleRaiser::DeviceType},
-};
-
-const RuleRaiser::KeyHandler RuleRaiser::kCtHandlers[] = {
-    {NFT_CT_STATE, &RuleRaiser::CtState},
-    {NFT_CT_STATUS, &RuleRaiser::CtStatus},
-    {NFT_CT_DIRECTION, &RuleRaiser::CtDirection},
-    {NFT_CT_MARK, &RuleRaiser::CtMark},
-    {NFT_CT_PROTOCOL, &RuleRaiser::CtProtocol},
-    {NFT_CT_EXPIRATION, &RuleRaiser::CtExpiration},
-    {NFT_CT_SRC, &RuleRaiser::CtSource},
-    {NFT_CT_DST, &RuleRaiser::CtDestination},
-    {NFT_CT_SRC_IP, &RuleRaiser::CtSource},
-    {NFT_CT_DST_IP, &RuleRaiser::CtDestination},
-    {NFT_CT_SRC_IP6, &RuleRaiser::CtSource},
-    {NFT_CT_DST_IP6, &RuleRaiser::CtDestination},
-    {NFT_CT_PROTO_SRC, &RuleRaiser::CtSourcePort},
-    {NFT_CT_PROTO_DST, &RuleRaiser::CtDestinationPort},
-};
-
-Status RuleRaiser::DispatchPayload(const Payload& e, const Test& test) {
-  for (const PayloadHandler& handler : kPayloadHandlers) {
-    if (handler.base == e.base && handler.offset == e.offset &&
-        e.len >= handler.min_len && e.len <= handler.max_len &&
-        (family_ == Family::kIpv4 ? handler.ipv4 : handler.ipv6)) {
-      return (this->*handler.handle)(test);
-    }
-  }
-  return No("iptables does not test these bytes");
-}
-
-Status RuleRaiser::DispatchMeta(const Meta& e, const Test& test) {
-  for (const KeyHandler& handler : kMetaHandlers) {
-    if (handler.key == e.key) return (this->*handler.handle)(test);
-  }
-  return No("iptables does not test this key");
-}
-
-Status RuleRaiser::DispatchCt(const Ct& e, const Test& test) {
-  for (const KeyHandler& handler : kCtHandlers) {
-    if (handler.key == e.key) return (this->*handler.handle)(test);
-  }
-  return No("iptables does not test this key");
-}
 
 }  // namespace
 

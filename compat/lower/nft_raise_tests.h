@@ -1,0 +1,40 @@
+// One test of nf_tables -> a part of iptables' selector, or of a match.
+#pragma once
+
+#include "compat/lower/nft_match_list.h"
+#include "compat/lower/nft_test_shape.h"
+#include "compat/model/ruleset.h"
+
+namespace nfarena::nft {
+
+/// The rule being read back, as far as tests change it.
+struct TestTarget {
+  Family family = Family::kIpv4;
+  Selector selector;
+  MatchList matches;
+  bool has_source = false, has_destination = false;
+  bool half_mac = false;  // the first of the two tests of -m mac has been
+};
+
+/// Errors: kUnsupported, the message says why (or is empty).
+[[nodiscard]] Status RaiseTest(const Test& test, TestTarget* to);
+
+/// Those of the connection's state; called by RaiseTest.
+[[nodiscard]] Status RaiseConntrackTest(const Ct& ct, const Test& test,
+                                        TestTarget* to);
+
+/// (value & mask) == or != constant.
+struct MaskedTest {
+  Data mask, value;
+};
+/// The test as one of `size` bytes; a missing mask is one of all ones.
+std::optional<MaskedTest> ToMasked(const Test& test, uint32_t size);
+
+Address ToAddress(const Data& data);
+PortRange ToPorts(const Interval& interval);
+
+inline tl::unexpected<Error> NoForm(std::string why = "") {
+  return Fail(ErrorCode::kUnsupported, std::move(why));
+}
+
+}  // namespace nfarena::nft
