@@ -49,19 +49,24 @@ Result<ExitCode> Restore(const Options& options) {
     base = std::move(dump.ruleset);
   }
   ASSIGN_OR_RETURN(
-      const LoadedRuleset loaded,
+      LoadedRuleset loaded,
       LoadRuleset(options.ruleset, options.noflush ? &base : nullptr,
                   options.counters));
-  RETURN_IF_ERROR(engine->Supports(loaded.ruleset));
-  if (options.test) return kExitOk;
+  if (options.test) {
+    // Else not asked: loading lowers the ruleset, which says the same.
+    RETURN_IF_ERROR(engine->Supports(loaded.ruleset));
+    return kExitOk;
+  }
   if (instance == nullptr) {
     ASSIGN_OR_RETURN(instance, Open(*engine, loaded.ruleset.family,
                                     loaded.ipset_save, options.in_place));
   }
-  ASSIGN_OR_RETURN(const UpdateCost cost, instance->Replace(loaded.ruleset));
+  const size_t rules_count = loaded.ruleset.rules_count();
+  ASSIGN_OR_RETURN(const UpdateCost cost,
+                   instance->Adopt(std::move(loaded.ruleset)));
   if (options.json) {
     RETURN_IF_ERROR(PrintJson({{"engine", options.engine},
-                               {"rules", loaded.ruleset.rules_count()},
+                               {"rules", rules_count},
                                {"wall_ns", cost.wall_ns},
                                {"lower_ns", cost.lower_ns},
                                {"commit_ns", cost.commit_ns},
@@ -72,7 +77,7 @@ Result<ExitCode> Restore(const Options& options) {
     RETURN_IF_ERROR(Print(fmt::format(
         "{}: {} rules loaded in {} (lowering {}, commit {}), {} bytes sent, "
         "{} received, {} messages\n",
-        options.engine, loaded.ruleset.rules_count(), Duration(cost.wall_ns),
+        options.engine, rules_count, Duration(cost.wall_ns),
         Duration(cost.lower_ns), Duration(cost.commit_ns), cost.bytes_sent,
         cost.bytes_received, cost.messages)));
   }

@@ -76,6 +76,11 @@ class Instance {
   /// place they are left alone, as iptables-restore does.
   /// On error the ruleset in force is unchanged.
   [[nodiscard]] virtual Result<UpdateCost> Replace(const Ruleset& ruleset) = 0;
+  /// The same for a caller who does not need the ruleset any more: an engine
+  /// that keeps it is spared a copy.
+  [[nodiscard]] virtual Result<UpdateCost> Adopt(Ruleset ruleset) {
+    return Replace(ruleset);
+  }
   /// Applies `delta` to the ruleset in force, all or nothing, in the way this
   /// engine really has (the legacy engine reads, modifies and puts back).
   [[nodiscard]] virtual Result<UpdateCost> Apply(const Delta& delta) = 0;

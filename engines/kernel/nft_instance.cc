@@ -30,25 +30,14 @@ class NftInstance : public Instance {
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
-    if (ruleset.family != family_) {
-      return Fail(ErrorCode::kInternal, "the ruleset is of the other family");
-    }
-    if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(ruleset));
-    const Stopwatch all;
-    UpdateCost cost;
-    // A whole ruleset goes on top of whatever there is by then.
-    RETURN_IF_ERROR(Retried([&]() -> Result<Attempt> {
-      ASSIGN_OR_RETURN(const uint32_t generation, transport_.Generation());
-      ++cost.messages;
-      const Stopwatch lowering;
-      ASSIGN_OR_RETURN(const NftBatch batch,
-                       LowerNftRuleset(ruleset, lowering_, generation));
-      cost.lower_ns += lowering.nanoseconds();
-      return Commit(batch, ruleset, &cost);
-    }));
-    cost.wall_ns = all.nanoseconds();
-    index_.reset();
+    ASSIGN_OR_RETURN(UpdateCost cost, Load(ruleset));
     if (host_ != nullptr) in_force_ = ruleset;
+    return cost;
+  }
+
+  Result<UpdateCost> Adopt(Ruleset ruleset) override {
+    ASSIGN_OR_RETURN(UpdateCost cost, Load(ruleset));
+    if (host_ != nullptr) in_force_ = std::move(ruleset);
     return cost;
   }
 
@@ -113,6 +102,28 @@ class NftInstance : public Instance {
   }
 
  private:
+  Result<UpdateCost> Load(const Ruleset& ruleset) {
+    if (ruleset.family != family_) {
+      return Fail(ErrorCode::kInternal, "the ruleset is of the other family");
+    }
+    if (host_ != nullptr) RETURN_IF_ERROR(host_->Expect(ruleset));
+    const Stopwatch all;
+    UpdateCost cost;
+    // A whole ruleset goes on top of whatever there is by then.
+    RETURN_IF_ERROR(Retried([&]() -> Result<Attempt> {
+      ASSIGN_OR_RETURN(const uint32_t generation, transport_.Generation());
+      ++cost.messages;
+      const Stopwatch lowering;
+      ASSIGN_OR_RETURN(const NftBatch batch,
+                       LowerNftRuleset(ruleset, lowering_, generation));
+      cost.lower_ns += lowering.nanoseconds();
+      return Commit(batch, ruleset, &cost);
+    }));
+    cost.wall_ns = all.nanoseconds();
+    index_.reset();
+    return cost;
+  }
+
   static Status InPlace() {
     return Fail(ErrorCode::kUnsupported,
                 "packets are judged in a private namespace only, not in place");
