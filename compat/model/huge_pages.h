@@ -17,6 +17,18 @@ namespace nfarena {
 
 inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
+/// Advises huge pages for whole pages inside [data, data + bytes), before they
+/// are touched.  Advice only: a refusal costs time, not correctness.
+inline void AdviseHugePages(void* data, size_t bytes) {
+  constexpr uintptr_t kPage = 4096;
+  const auto from = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t begin = (from + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (from + bytes) / kPage * kPage;
+  if (begin < end) {
+    (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  }
+}
+
 /// Reserves `count` elements; a reservation of over a huge page's size is
 /// rounded up, so that its end lies in one too.  Nothing is touched.
 template <typename T>
@@ -27,14 +39,7 @@ void ReserveOnHugePages(std::vector<T>* items, size_t count) {
     return;
   }
   items->reserve(count + kHugePageBytes / sizeof(T));
-  constexpr uintptr_t kPage = 4096;
-  const auto begin =
-      (reinterpret_cast<uintptr_t>(items->data()) + kPage - 1) / kPage * kPage;
-  const auto end =
-      reinterpret_cast<uintptr_t>(items->data() + items->capacity()) / kPage *
-      kPage;
-  // Advice only: a refusal costs time, not correctness.
-  (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  AdviseHugePages(items->data(), items->capacity() * sizeof(T));
 }
 
 }  // namespace nfarena

@@ -177,7 +177,7 @@ void Mutate(std::mt19937* random, std::vector<uint8_t>* bytes) {
 }
 
 TEST_P(KernelLegacy, RefusesWhatTheKernelRefusesWithItsErrno) {
-  constexpr int kRounds = 20000;
+  constexpr int kRounds = 5000;
   const Family family = GetParam();
   EXPECT_EQ(InNamespace([&]() -> std::string {
               LegacyTable twin(family, TableKind::kFilter);

@@ -62,6 +62,12 @@ struct LegacyExtensionUse {
 
 inline constexpr uint32_t kLegacyNoState = 0xffffffff;
 
+/// Frees what was allocated with this alignment.
+struct LegacyAlignedDelete {
+  size_t alignment = 0;
+  void operator()(uint8_t* bytes) const;
+};
+
 class LegacyProgram {
  public:
   /// translate_table(): the kernel's checks in the kernel's order.  The error
@@ -98,13 +104,10 @@ class LegacyProgram {
  private:
   template <typename Traits>
   friend class LegacyTranslator;
-  struct AlignedDelete {
-    void operator()(uint8_t* bytes) const;
-  };
 
   Family family_ = Family::kIpv4;
   TableKind kind_ = TableKind::kFilter;
-  std::unique_ptr<uint8_t[], AlignedDelete> bytes_;
+  std::unique_ptr<uint8_t[], LegacyAlignedDelete> bytes_;
   uint32_t size_ = 0;
   uint32_t entries_count_ = 0;
   uint32_t stack_size_ = 0;

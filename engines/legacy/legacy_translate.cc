@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -23,7 +22,7 @@ constexpr size_t kMaxTableBytes = 512 * 1024 * 1024;  // XT_MAX_TABLE_SIZE
 /// The bit of comefrom that mark_source_chains sets while an entry is on the
 /// current path.
 constexpr uint32_t kOnPath = 1u << kHookCount;
-constexpr std::align_val_t kBlobAlign{64};
+constexpr size_t kCacheLineBytes = 64;
 
 auto Refuse(int errno_value, std::string message,
             ErrorCode code = ErrorCode::kRange) {
@@ -67,8 +66,8 @@ T LoadAt(const uint8_t* bytes) {
 
 }  // namespace
 
-void LegacyProgram::AlignedDelete::operator()(uint8_t* bytes) const {
-  ::operator delete[](bytes, kBlobAlign);
+void LegacyAlignedDelete::operator()(uint8_t* bytes) const {
+  ::operator delete[](bytes, std::align_val_t{alignment});
 }
 
 template <typename Traits>
@@ -114,9 +113,15 @@ class LegacyTranslator {
     if (source_.size() > kXtMaxTableBytes) {
       return Refuse(ENOMEM, fmt::format("a table of {} bytes", source_.size()));
     }
-    const size_t bytes = std::max<size_t>(source_.size(), 1);
-    program_.bytes_.reset(
-        static_cast<uint8_t*>(::operator new[](XtAlign(bytes), kBlobAlign)));
+    const size_t alignment =
+        source_.size() < kHugePageBytes ? kCacheLineBytes : kHugePageBytes;
+    const size_t bytes =
+        (source_.size() / alignment + 1) * alignment;  // never 0
+    auto* memory = static_cast<uint8_t*>(
+        ::operator new[](bytes, std::align_val_t{alignment}));
+    program_.bytes_ = std::unique_ptr<uint8_t[], LegacyAlignedDelete>(
+        memory, LegacyAlignedDelete{alignment});
+    if (alignment == kHugePageBytes) AdviseHugePages(memory, bytes);
     if (!source_.empty()) {
       std::memcpy(base(), source_.data(), source_.size());
     }
