@@ -19,6 +19,24 @@
 
 #include "compat/syntax/revisions.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define NFARENA_WITH_LEAK_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NFARENA_WITH_LEAK_SANITIZER
+#endif
+#endif
+
+#ifdef NFARENA_WITH_LEAK_SANITIZER
+// libxtables' option parsers copy their argument and free the copy at the end;
+// a refusal leaves them by an exception, and the copy is lost.  That is bounded
+// by the number of refused texts, and no memory of nfarena's own is concerned.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libxtables.so\nleak:libxt_\nleak:libipt_\nleak:libip6t_\n";
+}
+#endif
+
 namespace nfarena {
 
 namespace {

@@ -40,6 +40,11 @@ void GrowHeapOnHugePages(size_t bytes) {
   // Freed with the pad still set, or the heap would shrink again at once.
   for (void* block : blocks) free(block);
   mallopt(M_TOP_PAD, kDefaultTopPad);
+  // mallopt() has ended malloc()'s own adaption: a program that frees big
+  // blocks would from now on get each of them fresh from the system.  These
+  // are the values the adaption would have come to.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #else
   (void)bytes;
 #endif

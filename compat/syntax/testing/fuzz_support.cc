@@ -5,14 +5,6 @@
 #include <cstdlib>
 #include <string_view>
 
-// libxtables' option parsers copy their argument and free the copy at the end;
-// a refusal leaves them by an exception, and the copy is lost.  That is bounded
-// by the number of refused texts, and no memory of nfarena's own is concerned.
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:libxtables.so\nleak:libxt_\nleak:libipt_\nleak:libip6t_\n";
-}
-
 namespace nfarena::fuzz {
 
 namespace {
