@@ -60,13 +60,14 @@ void Classify(benchmark::State& state, const PacketWorkload& workload,
   const auto instance = OpenLoaded(engine, *ruleset, *packets);
   if (!instance) return Refuse(state, instance.error().ToString());
 
+  const bool kernel = engine.kind() == EngineKind::kKernel;
   const ClassifyOptions options{.decided_by = false,
-                                .full_path = false,
+                                .full_path = kernel,
                                 .table = TableKind::kFilter,
                                 .hook = Hook::kInput};
   // The floor: the same write with no rules.  Twins have none.
   std::unique_ptr<Instance> empty;
-  if (engine.kind() == EngineKind::kKernel) {
+  if (kernel) {
     const Ruleset none{.family = kFamily, .tables = {}};
     auto opened = OpenLoaded(engine, none, *packets);
     if (!opened) return Refuse(state, opened.error().ToString());

@@ -28,12 +28,13 @@ using payload::Text;
 
 // <linux/netfilter/xt_sctp.h> is no C++ (it uses _Bool and a macro "bytes"), so
 // its structure stands here:
-//   offset 0 destination ports, 4 source ports, 8 chunk map, 40 kind of test,
-//   44 chunk flags (3 bytes each), 56 their number, 60 flags, 64 inverted
+//   offset 0 destination ports, 4 source ports, 8 chunk map (a bit a type in
+//   its first 32 bytes), 264 kind of test, 268 chunk flags (3 bytes each),
+//   280 their number, 284 flags, 288 inverted
 struct SctpInfo {
   uint16_t dpts[2];
   uint16_t spts[2];
-  uint32_t chunkmap[8];
+  uint32_t chunkmap[64];
   uint32_t chunk_match_type;
   struct {
     uint8_t chunktype, flag, flag_mask;
@@ -42,7 +43,7 @@ struct SctpInfo {
   uint32_t flags;
   uint32_t invflags;
 };
-static_assert(sizeof(SctpInfo) == 68);
+static_assert(sizeof(SctpInfo) == 292);
 
 // XT_SCTP_*, SCTP_CHUNK_MATCH_*
 constexpr uint32_t kSctpSource = 1, kSctpDestination = 2, kSctpChunks = 4;

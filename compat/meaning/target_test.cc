@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/xt_AUDIT.h>
+#include <linux/netfilter/xt_CHECKSUM.h>
 #include <linux/netfilter/xt_CLASSIFY.h>
 #include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_DSCP.h>
@@ -12,8 +14,11 @@
 #include <linux/netfilter/xt_NFLOG.h>
 #include <linux/netfilter/xt_NFQUEUE.h>
 #include <linux/netfilter/xt_TCPMSS.h>
+#include <linux/netfilter/xt_TCPOPTSTRIP.h>
+#include <linux/netfilter/xt_TEE.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_mark.h>
+#include <linux/netfilter_ipv4/ipt_ECN.h>
 #include <linux/netfilter_ipv4/ipt_REJECT.h>
 #include <linux/netfilter_ipv4/ipt_TTL.h>
 #include <linux/netfilter_ipv6/ip6t_REJECT.h>
@@ -346,6 +351,40 @@ TEST(DecodeTarget, HeaderChanges) {
       Decoded<ClassifyTarget>(
           Family::kIpv4, Make("CLASSIFY", 0, xt_classify_target_info{0x10002})),
       (ClassifyTarget{0x10002}));
+}
+
+TEST(DecodeTarget, TheRarer) {
+  Decoded<ChecksumTarget>(Family::kIpv4,
+                          Make("CHECKSUM", 0, xt_CHECKSUM_info{1}));
+  EXPECT_EQ(
+      Refused(Family::kIpv4, Make("CHECKSUM", 0, xt_CHECKSUM_info{2})).code,
+      ErrorCode::kRange);
+  ipt_ECN_info ecn{};
+  ecn.operation = IPT_ECN_OP_SET_ECE | IPT_ECN_OP_SET_CWR;
+  ecn.proto.tcp.cwr = 1;
+  EXPECT_EQ(Decoded<EcnTarget>(Family::kIpv4, Make("ECN", 0, ecn)),
+            (EcnTarget{false, 0, true, false, true, true}));
+  ecn.ip_ect = 4;
+  EXPECT_EQ(Refused(Family::kIpv4, Make("ECN", 0, ecn)).code,
+            ErrorCode::kRange);
+  xt_tcpoptstrip_target_info strip{};
+  tcpoptstrip_set_bit(strip.strip_bmap, 34);
+  EXPECT_EQ(
+      Decoded<TcpoptstripTarget>(Family::kIpv6, Make("TCPOPTSTRIP", 0, strip))
+          .kinds[1],
+      4u);
+  xt_tee_tginfo tee{};
+  inet_pton(AF_INET, "192.0.2.1", &tee.gw);
+  std::strcpy(tee.oif, "eth0");
+  EXPECT_EQ(Decoded<TeeTarget>(Family::kIpv4, Make("TEE", 1, tee)),
+            (TeeTarget{V4("192.0.2.1"), "eth0"}));
+  EXPECT_EQ(Refused(Family::kIpv4, Make("TEE", 1, xt_tee_tginfo{})).code,
+            ErrorCode::kRange);
+  EXPECT_EQ(
+      Decoded<AuditTarget>(Family::kIpv4, Make("AUDIT", 0, xt_audit_info{2})),
+      (AuditTarget{AuditType::kReject}));
+  EXPECT_EQ(Refused(Family::kIpv4, Make("AUDIT", 0, xt_audit_info{3})).code,
+            ErrorCode::kRange);
 }
 
 TEST(DecodeTarget, UnknownNameStandsAtItsColumn) {

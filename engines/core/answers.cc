@@ -42,12 +42,6 @@ bool RoutedToMany(const PacketState& packet) {
 /// as a whole, with a pseudo header for TCP and UDP (in IPv6 for all).
 bool WholeChecksumOk(const PacketState& packet, size_t offset,
                      uint8_t protocol) {
-  // Once it has been summed on arrival (CHECKSUM_COMPLETE), the kernel looks
-  // again only in PREROUTING and INPUT.
-  if (packet.checksum_seen && packet.hook != Hook::kPrerouting &&
-      packet.hook != Hook::kInput) {
-    return true;
-  }
   const auto l4 = std::span(packet.bytes).subspan(offset);
   uint32_t sum = 0;
   if (packet.family == Family::kIpv6 || protocol == kTcp || protocol == kUdp) {

@@ -96,11 +96,11 @@ struct PacketState {
   const Packet* origin = nullptr;  // mac, owner, time
   bool local_out = false;          // sent by a local socket
   bool answer = false;             // made by a REJECT
+  bool looped = false;             // the copy of a broadcast that comes back
   uint32_t mark = 0;
   uint32_t priority = 0;          // CLASSIFY
   bool traced = false;            // TRACE was met
   bool hotdrop = false;           // a match found the packet malformed
-  bool checksum_seen = false;     // conntrack has summed it on arrival
   bool refragmented = false;      // was put together, leaves in fragments
   ConntrackTemplate ct_template;  // set by -j CT before tracking
   CtInfo ct_info = CtInfo::kInvalid;

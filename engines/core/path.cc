@@ -26,6 +26,99 @@ uint32_t PriorityOfTos(uint8_t tos) {
   return kPriorities[(tos & 0x1e) >> 2];
 }
 
+/// ip_rcv_options(): false when the stack drops the packet.  What it does with
+/// the options that are written on the way (record route, timestamp, source
+/// routes) is not modelled.
+bool Ipv4OptionsOk(PacketState* packet) {
+  if (packet->family != Family::kIpv4) return true;
+  const size_t end = packet->headers.transport;
+  for (size_t at = 20; at < end;) {
+    const uint8_t kind = packet->bytes[at];
+    if (kind == 0) return true;
+    if (kind == 1) {
+      ++at;
+      continue;
+    }
+    const size_t length = at + 1 < end ? packet->bytes[at + 1] : 0;
+    if (length < 2 || length > end - at) {
+      packet->MarkIndeterminate("malformed IPv4 options");
+      return false;
+    }
+    switch (kind) {
+      case 7:    // record route
+      case 68:   // timestamp
+      case 131:  // loose source route
+      case 134:  // CIPSO
+      case 137:  // strict source route
+        packet->MarkIndeterminate("an IPv4 option that the stack writes");
+        break;
+      case 148:  // router alert
+        if (length < 4) {
+          packet->MarkIndeterminate("malformed IPv4 options");
+          return false;
+        }
+        break;
+      default:
+        break;
+    }
+    at += length;
+  }
+  return true;
+}
+
+/// ipv6_parse_hopopts(): false when the stack drops the packet.
+bool HopByHopOk(PacketState* packet) {
+  const std::vector<uint8_t>& bytes = packet->bytes;
+  if (bytes.size() < 48) return false;
+  const size_t end = 40 + (static_cast<size_t>(bytes[41]) + 1) * 8;
+  if (end > bytes.size()) return false;
+  size_t padding = 0;
+  size_t options = 0;
+  for (size_t at = 42; at < end;) {
+    const uint8_t kind = bytes[at];
+    if (kind == 0) {
+      if (++padding > 7) return false;
+      ++at;
+      continue;
+    }
+    if (end - at < 2) return false;
+    const size_t length = static_cast<size_t>(bytes[at + 1]) + 2;
+    if (length > end - at) return false;
+    if (kind == 1) {
+      padding += length;
+      if (padding > 7) return false;
+      for (size_t i = 2; i < length; ++i) {
+        if (bytes[at + i] != 0) return false;
+      }
+      at += length;
+      continue;
+    }
+    if (++options > 8) return false;  // max_hbh_opts_number
+    padding = 0;
+    switch (kind) {
+      case 5:  // router alert
+        if (length != 4) return false;
+        break;
+      case 7:     // CALIPSO
+      case 0x31:  // IOAM
+      case 0xc2:  // jumbo payload
+        packet->MarkIndeterminate("a hop-by-hop option of its own");
+        return false;
+      default:
+        if ((kind & 0xc0) == 0x40) return false;
+        if ((kind & 0xc0) != 0) {
+          // Dropped with a parameter problem.
+          packet->MarkIndeterminate("an unknown hop-by-hop option");
+          return false;
+        }
+        break;
+    }
+    at += length;
+  }
+  // Without a payload it would be a jumbogram.
+  return LoadBe16(&bytes[4]) != 0;
+}
+
 }  // namespace
 
 struct Path::Impl {
@@ -40,23 +133,22 @@ struct Path::Impl {
   enum class Step : uint8_t { kGoOn, kEnd };
 
   PacketState main;
-  /// Answers that wait for the stage to return; buffers are kept.
-  std::vector<std::vector<uint8_t>> waiting;
-  size_t waiting_count = 0;
+  /// The answer that waits for the stage to return (REJECT ends a stage, so
+  /// there is one at most); its buffer is kept.
+  std::vector<uint8_t> waiting;
+  bool has_waiting = false;
   /// An answer may be rejected in its turn, an error about that may not.
   static constexpr size_t kMaxDepth = 4;
   std::array<PacketState, kMaxDepth> answers;
   std::array<Packet, kMaxDepth> answer_origins;
   size_t depth = 0;
-  std::vector<uint8_t> scratch;
-  VerdictKind ending = VerdictKind::kAccept;
+  /// The copy of a broadcast that comes back to this host.
+  PacketState copy;
 
   void Reset(const Packet& packet, Outcome* outcome, PacketState* state);
   void Walk(PacketState* state);
   void WalkArriving(PacketState* state);
   void WalkOutgoing(PacketState* state);
-  void WalkAnswer(const PacketState& rejected,
-                  const std::vector<uint8_t>& bytes);
   void SendWaiting(const PacketState& rejected);
 
   Step Evaluate(TableKind table, Hook hook, PacketState* state);
@@ -70,6 +162,9 @@ struct Path::Impl {
   Step Deliver(PacketState* state);
   Step Forward(std::string_view out, PacketState* state);
   Step Postrouting(std::string_view out, PacketState* state);
+  Step PostroutingHook(std::string_view out, PacketState* state);
+  bool SendCopy(std::string_view out, const PacketState& state);
+  Step Broadcast(std::string_view out, PacketState* state);
   void Loop(PacketState* state);
   Step End(VerdictKind kind, PacketState* state);
   void Answer(uint8_t type, uint8_t code, PacketState* state);
@@ -100,11 +195,11 @@ void Path::Impl::Reset(const Packet& packet, Outcome* outcome,
   state->origin = &packet;
   state->local_out = packet.in.empty() || packet.in == "lo";
   state->answer = false;
+  state->looped = false;
   state->mark = packet.mark;
   state->priority = 0;
   state->traced = false;
   state->hotdrop = false;
-  state->checksum_seen = false;
   state->refragmented = false;
   state->ct_template = {};
   state->ct_info = CtInfo::kInvalid;
@@ -145,10 +240,8 @@ void Path::AddAnswer(const PacketState& rejected,
                      std::span<const uint8_t> bytes) {
   // Only one packet is between a stage's begin and end at a time.
   (void)rejected;
-  if (impl_->waiting_count == impl_->waiting.size()) {
-    impl_->waiting.emplace_back();
-  }
-  impl_->waiting[impl_->waiting_count++].assign(bytes.begin(), bytes.end());
+  impl_->waiting.assign(bytes.begin(), bytes.end());
+  impl_->has_waiting = true;
 }
 
 void Path::Run(const Packet& packet, const ClassifyOptions& options,
@@ -156,9 +249,8 @@ void Path::Run(const Packet& packet, const ClassifyOptions& options,
   Impl& impl = *impl_;
   outcome->Clear();
   PacketState* state = &impl.main;
-  impl.waiting_count = 0;
+  impl.has_waiting = false;
   impl.depth = 0;
-  impl.ending = VerdictKind::kAccept;
   if (!options.full_path) {
     Place(packet, {options.table, options.hook}, state);
     state->outcome = outcome;
@@ -190,10 +282,8 @@ void Path::Impl::Walk(PacketState* state) {
 }
 
 Path::Impl::Step Path::Impl::End(VerdictKind kind, PacketState* state) {
-  if (state->answer) {
-    // An answer's fate shows only in that it is sent or not.
-    return Step::kEnd;
-  }
+  // An answer's fate shows only in that it is sent or not, a copy's not at all.
+  if (state->answer || state->looped) return Step::kEnd;
   Outcome* outcome = state->outcome;
   outcome->verdict = kind;
   if (kind == VerdictKind::kAccept || kind == VerdictKind::kQueue) {
@@ -217,42 +307,29 @@ Path::Impl::Step Path::Impl::Evaluate(TableKind table, Hook hook,
   const size_t trace = state->outcome->trace.size();
   const size_t logs = state->outcome->logs.size();
   const StageVerdict verdict = evaluator->Evaluate(stage, state);
-  if (state->answer) {
+  if (state->answer || state->looped) {
     // The outcome tells the packet's own story, not that of its answers.
     state->outcome->trace.resize(trace);
     state->outcome->logs.resize(logs);
   } else {
     state->outcome->decided_by = verdict.rule;
   }
-  if (waiting_count > 0) SendWaiting(*state);
+  if (has_waiting) SendWaiting(*state);
   if (verdict.kind == VerdictKind::kAccept) return Step::kGoOn;
-  if (verdict.kind == VerdictKind::kQueue && !state->answer) {
+  if (verdict.kind == VerdictKind::kQueue && !state->answer && !state->looped) {
     state->outcome->queue = verdict.queue;
   }
   return End(verdict.kind, state);
 }
 
 void Path::Impl::SendWaiting(const PacketState& rejected) {
-  if (depth == kMaxDepth) {
-    waiting_count = 0;
-    return;
-  }
-  // The walk of an answer may queue others; take ours out first.  Two at once
-  // do not happen: REJECT ends a stage.
-  while (waiting_count > 0) {
-    std::vector<uint8_t> bytes;
-    bytes.swap(waiting[--waiting_count]);
-    WalkAnswer(rejected, bytes);
-  }
-}
-
-void Path::Impl::WalkAnswer(const PacketState& rejected,
-                            const std::vector<uint8_t>& bytes) {
+  has_waiting = false;
+  if (depth == kMaxDepth) return;
   PacketState* state = &answers[depth];
   Packet* origin = &answer_origins[depth];
   ++depth;
   origin->family = rejected.family;
-  origin->bytes.assign(bytes.begin(), bytes.end());
+  origin->bytes.swap(waiting);
   origin->time_ms = rejected.now_ms;
   Reset(*origin, rejected.outcome, state);
   state->path = rejected.path;
@@ -267,10 +344,7 @@ void Path::Impl::WalkAnswer(const PacketState& rejected,
 }
 
 void Path::Impl::Answer(uint8_t type, uint8_t code, PacketState* state) {
-  if (depth == kMaxDepth) return;
-  if (BuildIcmpError(*state, type, code, 0, &scratch)) {
-    WalkAnswer(*state, scratch);
-  }
+  if (BuildIcmpError(*state, type, code, 0, &waiting)) SendWaiting(*state);
 }
 
 Path::Impl::Step Path::Impl::TrackIfOn(PacketState* state) {
@@ -329,11 +403,11 @@ Path::Impl::Step Path::Impl::Receive(PacketState* state) {
     loopback[15] = 1;
     const int scope = dst[1] & 0xf;
     if ((!lo && (src == loopback || dst == loopback)) || src[0] == 0xff ||
-        (dst[0] == 0xff && (scope == 0 || (scope == 1 && !lo)))) {
+        (dst[0] == 0xff &&
+         (scope == 0 || (scope == 1 && !lo && !state->looped)))) {
       return End(VerdictKind::kUnrouted, state);
     }
-    // A jumbogram has a payload length of zero.
-    if (state->bytes[6] == 0 && LoadBe16(&state->bytes[4]) == 0) {
+    if (state->bytes[6] == 0 && !HopByHopOk(state)) {
       return End(VerdictKind::kUnrouted, state);
     }
   }
@@ -359,13 +433,14 @@ void Path::Impl::WalkArriving(PacketState* state) {
 
   // What came over lo has its route from the sending side, until it is sent
   // elsewhere.
-  if (DeviceName(state->in) == "lo" && DestinationOf(*state) == dst) {
+  const bool kept = state->looped || DeviceName(state->in) == "lo";
+  if (kept && DestinationOf(*state) == dst) {
     Deliver(state);
     return;
   }
   const RouteDecision route = topology->FindRoute(
       DeviceName(state->in), SourceOf(*state), DestinationOf(*state));
-  if (!route.ok) {
+  if (!route.ok || !Ipv4OptionsOk(state)) {
     End(VerdictKind::kUnrouted, state);
     return;
   }
@@ -402,7 +477,7 @@ Path::Impl::Step Path::Impl::Deliver(PacketState* state) {
 }
 
 Path::Impl::Step Path::Impl::Accept(PacketState* state) const {
-  if (!state->answer) {
+  if (!state->answer || state->looped) {
     return const_cast<Impl*>(this)->End(VerdictKind::kAccept, state);
   }
   const bool here = state->hook == Hook::kInput;
@@ -451,8 +526,8 @@ Path::Impl::Step Path::Impl::Forward(std::string_view out, PacketState* state) {
   return Postrouting(out, state);
 }
 
-Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
-                                         PacketState* state) {
+Path::Impl::Step Path::Impl::PostroutingHook(std::string_view out,
+                                             PacketState* state) {
   SetDeviceName(out, &state->out);
   if (Evaluate(TableKind::kMangle, Hook::kPostrouting, state) == Step::kEnd ||
       Nat(Hook::kPostrouting, state) == Step::kEnd ||
@@ -460,6 +535,35 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
     return Step::kEnd;
   }
   state->hook = Hook::kPostrouting;
+  return Step::kGoOn;
+}
+
+Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
+                                         PacketState* state) {
+  if (state->route == RouteKind::kOutput && out != "lo") {
+    const Address dst = DestinationOf(*state);
+    switch (topology->TypeOf(dst)) {
+      case AddressType::kBroadcast:
+        return Broadcast(out, state);
+      case AddressType::kMulticast:
+        // Sockets are taken to have IP_MULTICAST_LOOP off.  ip_mc_output()
+        // keeps what has no hop left, ip6_finish_output2() what is for this
+        // node alone.
+        if (state->family == Family::kIpv4 && state->bytes[8] == 0 &&
+            topology->IsMember(out, dst)) {
+          return End(VerdictKind::kUnrouted, state);
+        }
+        if (state->family == Family::kIpv6 && (dst[1] & 0xf) <= 1) {
+          return PostroutingHook(out, state) == Step::kEnd
+                     ? Step::kEnd
+                     : End(VerdictKind::kUnrouted, state);
+        }
+        break;
+      default:
+        break;
+    }
+  }
+  if (PostroutingHook(out, state) == Step::kEnd) return Step::kEnd;
   if (state->refragmented) {
     // The fragments it leaves in are those it came in, which is the stack's
     // affair and no ruleset's.
@@ -470,6 +574,34 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
     return Step::kEnd;
   }
   return Accept(state);
+}
+
+bool Path::Impl::SendCopy(std::string_view out, const PacketState& state) {
+  // The copy shares connection and mark; PacketState's assignment copies the
+  // pointer, Share() the reference.
+  copy = state;
+  copy.looped = true;
+  tracker->Share(&copy);
+  if (PostroutingHook(out, &copy) == Step::kGoOn) return true;
+  tracker->Release(&copy);
+  return false;
+}
+
+Path::Impl::Step Path::Impl::Broadcast(std::string_view out,
+                                       PacketState* state) {
+  // ip_mc_output() sends a copy through POSTROUTING before the original; what
+  // passes is received on the same device once the original is gone.
+  state->MarkIndeterminate("a broadcast of this host, which comes back to it");
+  const bool back = SendCopy(out, *state);
+  if (PostroutingHook(out, state) == Step::kGoOn) Accept(state);
+  if (back) {
+    SetDeviceName(out, &copy.in);
+    copy.out.fill('\0');
+    copy.route = RouteKind::kBroadcast;
+    WalkArriving(&copy);
+    tracker->Release(&copy);
+  }
+  return Step::kEnd;
 }
 
 void Path::Impl::Loop(PacketState* state) {
@@ -506,12 +638,6 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
       if (source) std::copy_n(source->begin(), 4, &state->bytes[12]);
     }
     FixIpv4Checksum(state->bytes);
-  }
-  const AddressType to = topology->TypeOf(dst);
-  if (to == AddressType::kBroadcast || to == AddressType::kMulticast) {
-    // ip_mc_output() and ip6_finish_output2() loop a copy back through
-    // POSTROUTING and PREROUTING, as groups and sockets of the moment have it.
-    state->MarkIndeterminate("a broadcast or multicast sent by this host");
   }
   state->route = RouteKind::kOutput;
   SetDeviceName(out, &state->out);

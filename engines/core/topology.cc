@@ -156,7 +156,16 @@ struct Topology::Index {
   }
 };
 
-void Topology::BuildIndex() {
+void Topology::BuildIndex() { index_ = MakeIndex(); }
+
+const Topology::Index& Topology::UseIndex(
+    std::shared_ptr<const Index>* temporary) const {
+  if (index_ != nullptr) return *index_;
+  *temporary = MakeIndex();
+  return **temporary;
+}
+
+std::shared_ptr<const Topology::Index> Topology::MakeIndex() const {
   auto index = std::make_shared<Index>();
   for (uint32_t i = 0; i < devices.size(); ++i) {
     for (const Prefix& prefix : devices[i].addresses) {
@@ -202,7 +211,7 @@ void Topology::BuildIndex() {
     }
     level->routes.try_emplace(Masked(route.destination.address, bits), i);
   }
-  index_ = std::move(index);
+  return index;
 }
 
 AddressType Topology::TypeOf(const Address& address,
@@ -226,13 +235,10 @@ AddressType Topology::TypeOf(const Address& address,
                                               : AddressType::kUnicast;
     }
   }
-  if (index_ == nullptr) {
-    Topology indexed = *this;
-    indexed.BuildIndex();
-    return indexed.TypeOf(address, device);
-  }
-  const auto it = index_->local.find(address);
-  if (it == index_->local.end()) return AddressType::kUnicast;
+  std::shared_ptr<const Index> temporary;
+  const Index& index = UseIndex(&temporary);
+  const auto it = index.local.find(address);
+  if (it == index.local.end()) return AddressType::kUnicast;
   if (!device.empty() && (it->second.device >= devices.size() ||
                           devices[it->second.device].name != device)) {
     return AddressType::kUnicast;
@@ -257,7 +263,14 @@ std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
   for (const Device& candidate : devices) {
     if (candidate.name != device) continue;
     if (candidate.addresses.empty()) return std::nullopt;
-    return candidate.addresses.front().address;
+    if (family == Family::kIpv4) return candidate.addresses.front().address;
+    // ipv6_link_dev_addr(): wide scopes first, the last added first.
+    const auto global = std::find_if(
+        candidate.addresses.rbegin(), candidate.addresses.rend(),
+        [](const Prefix& own) { return !IsV6LinkLocal(own.address); });
+    return global != candidate.addresses.rend()
+               ? global->address
+               : candidate.addresses.back().address;
   }
   return std::nullopt;
 }
@@ -321,13 +334,21 @@ std::optional<Address> Topology::SourceFor(std::string_view device,
   return best->address;
 }
 
+bool Topology::IsMember(std::string_view device, const Address& group) const {
+  if (IsStandardGroup(family, group)) return true;
+  std::shared_ptr<const Index> temporary;
+  const Index& index = UseIndex(&temporary);
+  return std::any_of(
+      index.groups.begin(), index.groups.end(), [&](const auto& member) {
+        return std::get<1>(member) == group &&
+               (std::get<0>(member) == device || std::get<0>(member) == "*");
+      });
+}
+
 RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
                                   const Address& dst) const {
-  if (index_ == nullptr) {
-    // The answer points into the lists of devices and routes, which a copy
-    // would take with it; build the index of this one.
-    const_cast<Topology*>(this)->BuildIndex();
-  }
+  std::shared_ptr<const Index> temporary;
+  const Index& index = UseIndex(&temporary);
   RouteDecision decision;
   const bool arriving = !in.empty();
   const bool v4 = family == Family::kIpv4;
@@ -359,27 +380,19 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     return arriving ? decision : here;
   }
   if (arriving && IsMulticast(family, dst)) {
-    const bool joined =
-        IsStandardGroup(family, dst) ||
-        std::any_of(
-            index_->groups.begin(), index_->groups.end(),
-            [&](const auto& group) {
-              return std::get<1>(group) == dst &&
-                     (std::get<0>(group) == in || std::get<0>(group) == "*");
-            });
-    if (!joined) return decision;
+    if (!IsMember(in, dst)) return decision;
     decision = here;
     decision.multicast = true;
     return decision;
   }
 
-  const auto local = index_->local.find(dst);
-  if (local != index_->local.end() && !(local->second.broadcast && !arriving)) {
+  const auto local = index.local.find(dst);
+  if (local != index.local.end() && !(local->second.broadcast && !arriving)) {
     decision = here;
     decision.broadcast = local->second.broadcast;
     return decision;
   }
-  if (local != index_->local.end()) {
+  if (local != index.local.end()) {
     decision.ok = local->second.device < devices.size();
     if (decision.ok) decision.out = devices[local->second.device].name;
     return decision;
@@ -387,7 +400,7 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
   // "iif lo" stands for both: what this host sends and what comes over lo.
   const std::string_view own = in == "lo" ? std::string_view() : in;
   for (std::string_view table : {own, std::string_view("*")}) {
-    const auto* levels = index_->Levels(table);
+    const auto* levels = index.Levels(table);
     if (levels == nullptr) continue;
     for (const auto& level : *levels) {
       const auto it = level.routes.find(Masked(dst, level.bits));
@@ -652,7 +665,10 @@ class TopologyBuilder {
     full.fill(0xff);
     if (bits == 0 || Masked(full, bits) != mask) return;
     if (!IsPlainUnicast(family_, network)) return;
-    networks_.try_emplace({Masked(network, bits), bits}, name);
+    // What a large ruleset says about single hosts is no map of a network.
+    if (networks_.size() < kMaxNetworks) {
+      networks_.try_emplace({Masked(network, bits), bits}, name);
+    }
   }
 
   void AddRoutes() {
@@ -745,6 +761,8 @@ class TopologyBuilder {
     }
     return topology_.devices.back().name;
   }
+
+  static constexpr size_t kMaxNetworks = 256;
 
   const Ruleset& ruleset_;
   std::span<const Packet> packets_;

@@ -62,9 +62,8 @@ enum class AddressType : uint8_t {
 
 struct Device {
   std::string name;
-  /// Addresses of the host on this device; the first is the one REDIRECT uses
-  /// and MASQUERADE prefers.  The IPv4 stack takes the first that was added,
-  /// the IPv6 stack the last: a kernel form adds IPv6 addresses in reverse.
+  /// Addresses of the host on this device, in the order they were added.  Of
+  /// equals the IPv4 stack takes the first, the IPv6 stack the last.
   std::vector<Prefix> addresses;
   /// Its packets have link-layer addresses (Packet::mac_src): a kernel engine
   /// makes an Ethernet device of it, else one without link layer.
@@ -96,6 +95,8 @@ class Topology {
   /// nothing.  With a device: only what it says about that device.
   AddressType TypeOf(const Address& address,
                      std::string_view device = {}) const;
+  /// Whether this host belongs to a multicast group on a device.
+  bool IsMember(std::string_view device, const Address& group) const;
   bool IsLocal(const Address& address) const;
   /// The address of `device` that the stack picks as a source; nullopt when it
   /// has none.
@@ -119,7 +120,8 @@ class Topology {
   ///   with IN= (empty) is an address of OUT; a device without such an address
   ///   gets 198.18.N.1/24 or 2001:2:0:N::1/64.
   /// - SRC of an arriving packet is reached by IN, DST of a leaving one by OUT;
-  ///   "-s NET -i DEV" and "-d NET -o DEV" in a rule say the same of a network.
+  ///   "-s NET -i DEV" and "-d NET -o DEV" in a rule say the same of a network
+  ///   (the first 256 of a ruleset).
   /// - The rest leaves by the device that most packets leave by.
   /// - A multicast DST with OUT= is a joined group; one with a MAC= of
   ///   ff:ff:ff:ff:ff:ff is a broadcast address of IN.
@@ -130,6 +132,9 @@ class Topology {
 
  private:
   struct Index;
+  std::shared_ptr<const Index> MakeIndex() const;
+  /// The index, or one made for this call into `temporary`.
+  const Index& UseIndex(std::shared_ptr<const Index>* temporary) const;
   std::shared_ptr<const Index> index_;
 };
 

@@ -271,6 +271,7 @@ TEST(Topology, SourcesAreChosenAsTheStackDoes) {
   EXPECT_EQ(six.SourceFor("a", A("2001:db8:2::9")), A("2001:db8:2::1"));
   // Of equals the one added last.
   EXPECT_EQ(six.SourceFor("a", A("2001:db8:9::9")), A("2001:db8:2::1"));
+  EXPECT_EQ(six.PrimaryAddress("a"), A("2001:db8:2::1"));
   EXPECT_EQ(six.SourceFor("a", A("fe80::9")), A("fe80::1"));
 }
 

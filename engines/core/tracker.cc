@@ -53,28 +53,6 @@ bool IsIcmpv4Error(uint8_t type) {
   return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
-/// Whether tracking this packet on arrival sums it up.
-bool ChecksumLooked(const PacketState& packet, const ConntrackHeader& header) {
-  const size_t left = packet.bytes.size() > header.offset
-                          ? packet.bytes.size() - header.offset
-                          : 0;
-  switch (header.protocol) {
-    case 1:
-    case 58:
-      return left >= 8;
-    case 6: {
-      if (left < 20) return false;
-      const size_t length =
-          static_cast<size_t>(packet.bytes[header.offset + 12] >> 4) * 4;
-      return length >= 20 && length <= left;
-    }
-    case 17:
-      return left >= 8 && LoadBe16(&packet.bytes[header.offset + 6]) != 0;
-    default:
-      return false;
-  }
-}
-
 bool IsIcmpv6Untracked(uint8_t type) {
   // noct_valid_new[]: MLD (130 to 132), NDP but for redirects (133 to 136),
   // MLDv2 reports, multicast router discovery.
@@ -279,12 +257,10 @@ Tracker::Impl::IcmpResult Tracker::Impl::TrackIcmpError(
   if (header.protocol != (v4 ? 1 : 58)) return IcmpResult::kGoOn;
   const size_t at = header.offset;
   if (at + 8 > packet->bytes.size()) return IcmpResult::kDone;
-  if (packet->hook == Hook::kPrerouting) {
-    packet->checksum_seen = true;
-    if (!TransportChecksumOk(packet->family, packet->bytes, at,
-                             header.protocol)) {
-      return IcmpResult::kDone;
-    }
+  if (packet->hook == Hook::kPrerouting &&
+      !TransportChecksumOk(packet->family, packet->bytes, at,
+                           header.protocol)) {
+    return IcmpResult::kDone;
   }
   const uint8_t type = packet->bytes[at];
   if (v4) {
@@ -377,10 +353,6 @@ bool Tracker::Track(PacketState* packet) {
     }
     if (it != impl_->tainted.end()) packet->MarkIndeterminate(it->second);
   }
-  // nf_checksum() leaves CHECKSUM_COMPLETE behind, whatever it found.
-  if (packet->hook == Hook::kPrerouting && ChecksumLooked(*packet, header)) {
-    packet->checksum_seen = true;
-  }
   // A second round follows a closed connection that is opened again; the
   // connection it then makes is new, so there is no third.
   for (int round = 0; round < 2; ++round) {
@@ -424,6 +396,10 @@ bool Tracker::Track(PacketState* packet) {
   }
   packet->ct_info = CtInfo::kInvalid;
   return true;
+}
+
+void Tracker::Share(PacketState* packet) {
+  if (packet->connection != nullptr) ++NodeOf(packet->connection)->references;
 }
 
 void Tracker::Release(PacketState* packet) {

@@ -152,6 +152,8 @@ class Tracker {
   void Attach(PacketState* answer, const PacketState& rejected);
   /// nf_ct_set_closing(): a TCP reset ends its connection.
   void SetClosing(PacketState* packet);
+  /// `packet` is a copy of another one: it holds the connection as well.
+  void Share(PacketState* packet);
   /// The packet leaves the path: a connection that was never confirmed and
   /// that no other packet holds is freed.  Called once per packet.
   void Release(PacketState* packet);

@@ -63,9 +63,10 @@ constexpr Setting kIpv4Settings[] = {
     {"ipv4/conf/default/log_martians", "0", Need::kMust},
     {"ipv4/igmp_max_memberships", "1000000", Need::kMust},
     {"ipv4/icmp_ratelimit", "0", Need::kMust},
-    // Per namespace only since Linux 6.12.
-    {"ipv4/icmp_msgs_per_sec", "1000000000", Need::kIfThere},
-    {"ipv4/icmp_msgs_burst", "1000000000", Need::kIfThere},
+    // Per namespace only since Linux 6.12; times HZ it must fit in 32 bits
+    // (net/ipv4/icmp.c icmp_global_allow()).
+    {"ipv4/icmp_msgs_per_sec", "1000000", Need::kIfThere},
+    {"ipv4/icmp_msgs_burst", "1000000", Need::kIfThere},
     {"ipv6/conf/all/disable_ipv6", "1", Need::kIfThere},
     {"ipv6/conf/default/disable_ipv6", "1", Need::kIfThere},
 };

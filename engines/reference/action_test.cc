@@ -144,6 +144,37 @@ TEST(Action, Classify) {
   EXPECT_EQ(stand.state.priority, 0x10002u);
 }
 
+TEST(Action, Ecn) {
+  Stand ip({.tos = 0xb9}, Hook::kForward);
+  Bench remove(Family::kIpv4, TableKind::kMangle,
+               "-A FORWARD -p tcp -j ECN --ecn-tcp-remove");
+  ASSERT_EQ(remove.error(), "");
+  Stand tcp({.flags = 0xc2}, Hook::kForward);
+  EXPECT_EQ(remove.Evaluate(&tcp).kind, VerdictKind::kAccept);
+  EXPECT_EQ(tcp.state.bytes[33], 0x02);
+  EXPECT_TRUE(ChecksumsHold(tcp.state));
+  EcnTarget ecn;
+  ecn.set_ip = true;
+  ecn.ip_ect = 2;
+  Perform(ecn, &ip.state);
+  EXPECT_EQ(ip.state.bytes[1], 0xba);
+  EXPECT_TRUE(ChecksumsHold(ip.state));
+}
+
+TEST(Action, Tcpoptstrip) {
+  // MSS, NOP, window scale (odd offset), end.
+  Stand stand({.options = {2, 4, 5, 0xb4, 1, 3, 3, 7}}, Hook::kForward);
+  Apply("-p tcp -j TCPOPTSTRIP --strip-options wscale", &stand);
+  EXPECT_THAT(std::vector<uint8_t>(stand.state.bytes.begin() + 40,
+                                   stand.state.bytes.end()),
+              ::testing::ElementsAre(2, 4, 5, 0xb4, 1, 1, 1, 1));
+  EXPECT_TRUE(ChecksumsHold(stand.state));
+  Stand kept({.options = {2, 4, 5, 0xb4}}, Hook::kForward);
+  const auto before = kept.state.bytes;
+  Apply("-p tcp -j TCPOPTSTRIP --strip-options wscale", &kept);
+  EXPECT_EQ(kept.state.bytes, before);
+}
+
 TEST(Action, LogAndNflogGoOn) {
   Stand stand({}, Hook::kForward);
   Apply("-j LOG --log-prefix \"in: \" --log-level info", &stand);

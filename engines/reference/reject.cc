@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint8_t kTtl = 64;
 constexpr size_t kIpv4Header = 20, kIpv6Header = 40, kTcpHeader = 20,
-                 kIcmpHeader = 8;
+                 kTcpChecksumAt = 16, kIcmpHeader = 8;
 // Largest ICMP error: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c).
 constexpr size_t kLargestIcmp = 576, kLargestIcmpv6 = 1280;
 constexpr uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10;
@@ -68,12 +68,6 @@ bool MustVerify(const PacketState& packet) {
 
 /// nf_ip_checksum(), nf_ip6_checksum() of everything behind the headers.
 bool ChecksumHolds(const PacketState& packet) {
-  // What conntrack has summed on arrival is summed again only where it
-  // arrives.
-  if (packet.checksum_seen && packet.hook != Hook::kPrerouting &&
-      packet.hook != Hook::kInput) {
-    return true;
-  }
   const Headers& headers = packet.headers;
   const auto payload =
       std::span<const uint8_t>(packet.bytes).subspan(headers.transport);
@@ -199,6 +193,14 @@ std::optional<Address> SourceOfError(const PacketState& rejected) {
   const Topology& topology = *rejected.topology;
   const Address destination = DestinationOf(rejected);
   if (topology.IsLocal(destination)) return destination;
+  // ip_route_output_key_hash() takes no source that is routed to this host
+  // without being an address of it.
+  const bool to_ourselves =
+      rejected.route == RouteKind::kOutput && DeviceName(rejected.out) == "lo";
+  if (IsIpv4(rejected) &&
+      (rejected.route == RouteKind::kLocal || to_ourselves)) {
+    return std::nullopt;
+  }
   const Address sender = SourceOf(rejected);
   if (topology.IsLocal(sender)) return sender;  // to ourselves
   if (!IsIpv4(rejected)) {
@@ -242,7 +244,20 @@ std::vector<uint8_t> IcmpBody(const RejectTarget& reject,
   std::vector<uint8_t> body(kIcmpHeader + quoted);
   body[0] = reject.icmp_type;
   body[1] = reject.icmp_code;
-  std::copy_n(rejected.bytes.begin(), quoted, body.begin() + kIcmpHeader);
+  const auto quote = body.begin() + kIcmpHeader;
+  std::copy_n(rejected.bytes.begin(), quoted, quote);
+  // A reset of this host has only the sum of its pseudo header yet
+  // (CHECKSUM_PARTIAL, nf_reject_ip_tcphdr_put()).
+  const Headers& headers = rejected.headers;
+  const size_t field = headers.transport + kTcpChecksumAt;
+  if (IsIpv4(rejected) && rejected.answer && headers.protocol == IPPROTO_TCP &&
+      field + 2 <= quoted) {
+    const uint32_t length = headers.total_length - headers.transport;
+    const auto partial = static_cast<uint16_t>(~ChecksumFold(
+        PseudoHeaderSum(Family::kIpv4, SourceOf(rejected),
+                        DestinationOf(rejected), IPPROTO_TCP, length)));
+    StoreRaw16(&body[kIcmpHeader + field], partial);
+  }
   return body;
 }
 

@@ -21,49 +21,20 @@ bool AddressIn(const uint8_t* address, const uint8_t* min, const uint8_t* max,
          std::memcmp(address, max, size) <= 0;
 }
 
-bool OnDevice(const Topology& topology, std::string_view device,
-              const Address& address) {
-  for (const Device& d : topology.devices) {
-    if (d.name != device) continue;
-    return std::any_of(d.addresses.begin(), d.addresses.end(),
-                       [&](const Prefix& p) { return p.address == address; });
-  }
-  return false;
-}
-
-bool IsLoopback4(const Address& address) { return address[0] == 127; }
-
 /// inet_dev_addr_type(): the type in the local table; an address of another
 /// device than `device` counts as unicast.  `device` empty = any.
 AddressType TypeOf4(const PacketState& packet, std::string_view device,
                     const uint8_t* bytes) {
-  const Address address = ToAddress(bytes, 4);
-  if (address[0] == 0 || LoadBe32(bytes) == 0xffffffff) {
-    return AddressType::kBroadcast;
+  const AddressType type = packet.topology->TypeOf(ToAddress(bytes, 4), device);
+  switch (type) {
+    case AddressType::kLocal:
+    case AddressType::kBroadcast:
+    case AddressType::kMulticast:
+      return type;
+    default:
+      // Routes of blackhole and the like live in other tables.
+      return AddressType::kUnicast;
   }
-  if ((address[0] & 0xf0) == 0xe0) return AddressType::kMulticast;
-  const AddressType type = packet.topology->TypeOf(address);
-  // Routes of blackhole and the like live in other tables.
-  if (type != AddressType::kLocal && type != AddressType::kBroadcast) {
-    return AddressType::kUnicast;
-  }
-  if (device.empty()) return type;
-  if (type == AddressType::kLocal) {
-    const bool there = IsLoopback4(address)
-                           ? device == "lo"
-                           : OnDevice(*packet.topology, device, address);
-    return there ? type : AddressType::kUnicast;
-  }
-  // A subnet's broadcast address belongs to the device of the subnet.
-  for (const Device& d : packet.topology->devices) {
-    if (d.name != device) continue;
-    for (const Prefix& p : d.addresses) {
-      if (p.bits == 0 || p.bits > 30) continue;
-      const uint32_t host = 0xffffffffu >> p.bits;
-      if ((LoadBe32(p.address.data()) | host) == LoadBe32(bytes)) return type;
-    }
-  }
-  return AddressType::kUnicast;
 }
 
 bool TypeIn4(const PacketState& packet, std::string_view device,
@@ -85,30 +56,15 @@ bool TypeIn6(const PacketState& packet, std::string_view device,
         (XT_ADDRTYPE_LOCAL | XT_ADDRTYPE_ANYCAST | XT_ADDRTYPE_UNREACHABLE))) {
     return true;
   }
-  // match_lookup_rt6(): the address as a destination of this host's own.
+  // match_lookup_rt6(): the address as a destination of this host's own.  A
+  // local address counts as such through its own device only, if one is named.
   const Topology& topology = *packet.topology;
-  unsigned found = 0;
-  if (!device.empty() && (mask & XT_ADDRTYPE_LOCAL)) {
-    Address loopback{};
-    loopback[15] = 1;
-    if (OnDevice(topology, device, address) ||
-        (device == "lo" && address == loopback)) {
-      found = XT_ADDRTYPE_LOCAL;
-    }
-  }
-  const AddressType type = topology.TypeOf(address);
-  const bool local =
-      type == AddressType::kLocal || type == AddressType::kAnycast;
+  const bool local = topology.TypeOf(address) == AddressType::kLocal;
   if (!local && !multicast && !topology.FindRoute("", Address{}, address).ok) {
     return mask & XT_ADDRTYPE_UNREACHABLE;
   }
-  if (type == AddressType::kUnreachable || type == AddressType::kProhibit ||
-      type == AddressType::kBlackhole) {
-    found = XT_ADDRTYPE_UNREACHABLE;
-  }
-  if (device.empty() && local) found |= XT_ADDRTYPE_LOCAL;
-  if (type == AddressType::kAnycast) found |= XT_ADDRTYPE_ANYCAST;
-  return mask & found;
+  const bool counts = topology.TypeOf(address, device) == AddressType::kLocal;
+  return counts && (mask & XT_ADDRTYPE_LOCAL);
 }
 
 }  // namespace

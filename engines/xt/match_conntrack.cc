@@ -1,10 +1,13 @@
-// conntrack (revisions 1 to 3), state and connmark.
-// Source: net/netfilter/xt_conntrack.c, xt_state.c, xt_connmark.c.
+// conntrack (revisions 1 to 3), state, connmark and connbytes.
+// Source: net/netfilter/xt_conntrack.c, xt_state.c, xt_connmark.c,
+// xt_connbytes.c.
 
+#include <cerrno>
 #include <utility>
 
 #include "engines/core/tracker.h"
 #include "engines/xt/access.h"
+#include "engines/xt/check.h"
 #include "engines/xt/matches.h"
 #include "engines/xt/uapi.h"
 
@@ -210,6 +213,47 @@ bool MatchConnmark(const uint8_t* payload, const XtContext& context) {
   const auto info = LoadAt<xt_connmark_mtinfo1>(payload);
   return static_cast<bool>(((connection->mark & info.mask) == info.mark) ^
                            info.invert);
+}
+
+bool MatchConnbytes(const uint8_t* payload, const XtContext& context) {
+  const Connection* connection = context.packet->connection;
+  if (connection == nullptr) return false;
+  const auto info = LoadAt<xt_connbytes_info>(payload);
+  Counters sum;
+  for (int direction = 0; direction < 2; ++direction) {
+    if (info.direction != XT_CONNBYTES_DIR_BOTH &&
+        info.direction != direction) {
+      continue;
+    }
+    sum.packets += connection->direction[direction].packets;
+    sum.bytes += connection->direction[direction].bytes;
+  }
+  uint64_t value = 0;
+  switch (info.what) {
+    case XT_CONNBYTES_PKTS:
+      value = sum.packets;
+      break;
+    case XT_CONNBYTES_BYTES:
+      value = sum.bytes;
+      break;
+    case XT_CONNBYTES_AVGPKT:
+      if (sum.packets != 0) value = sum.bytes / sum.packets;
+      break;
+  }
+  // A range that ends before it starts is an inverted one.
+  if (info.count.to >= info.count.from) {
+    return value >= info.count.from && value <= info.count.to;
+  }
+  return value < info.count.to || value > info.count.from;
+}
+
+Status CheckConnbytes(std::span<const uint8_t> payload, const XtUse&) {
+  const auto info = LoadAt<xt_connbytes_info>(payload.data());
+  if (info.what > XT_CONNBYTES_AVGPKT ||
+      info.direction > XT_CONNBYTES_DIR_BOTH) {
+    return Refuse(EINVAL, "unknown quantity or direction");
+  }
+  return {};
 }
 
 }  // namespace nfarena::xt

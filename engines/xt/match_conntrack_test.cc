@@ -205,5 +205,42 @@ TEST(MatchConntrack, Connmark) {
   EXPECT_FALSE(matches("-m connmark ! --mark 0x15", 0x15));
 }
 
+TEST(MatchConntrack, Connbytes) {
+  const auto matches = [](const char* options) {
+    const std::string rule = std::string("-m connbytes ") + options;
+    RuleRunner runner(Family::kIpv4, TableKind::kFilter, rule);
+    EXPECT_EQ(runner.error(), "") << rule;
+    Standing standing(Ipv4().Build(), Hook::kForward);
+    EXPECT_FALSE(runner.Matches(&standing)) << "without a connection";
+    standing.Track(CtInfo::kEstablished);
+    standing.connection.direction[0] = {.packets = 10, .bytes = 1000};
+    standing.connection.direction[1] = {.packets = 5, .bytes = 4000};
+    return runner.Matches(&standing);
+  };
+  const auto ask = [&](const char* range, const char* dir, const char* mode) {
+    return matches((std::string("--connbytes ") + range + " --connbytes-dir " +
+                    dir + " --connbytes-mode " + mode)
+                       .c_str());
+  };
+  EXPECT_TRUE(ask("10:10", "original", "packets"));
+  EXPECT_FALSE(ask("11:", "original", "packets"));
+  EXPECT_TRUE(ask("5:9", "reply", "packets"));
+  EXPECT_FALSE(ask("6:9", "reply", "packets"));
+  EXPECT_TRUE(ask("15:", "both", "packets"));
+  EXPECT_FALSE(ask("16:", "both", "packets"));
+  EXPECT_TRUE(ask("1000:1000", "original", "bytes"));
+  EXPECT_TRUE(ask("5000:", "both", "bytes"));
+  EXPECT_FALSE(ask("5001:", "both", "bytes"));
+  EXPECT_TRUE(ask("100:100", "original", "avgpkt"));
+  EXPECT_TRUE(ask("800:800", "reply", "avgpkt"));
+  EXPECT_TRUE(ask("333:333", "both", "avgpkt"));
+  EXPECT_FALSE(
+      matches("! --connbytes 10:20 --connbytes-dir original "
+              "--connbytes-mode packets"));
+  EXPECT_TRUE(
+      matches("! --connbytes 11:20 --connbytes-dir original "
+              "--connbytes-mode packets"));
+}
+
 }  // namespace
 }  // namespace nfarena::xt

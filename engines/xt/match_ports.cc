@@ -7,35 +7,14 @@
 #include "engines/xt/access.h"
 #include "engines/xt/check.h"
 #include "engines/xt/matches.h"
+#include "engines/xt/tcp_options.h"
 #include "engines/xt/uapi.h"
 
 namespace nfarena::xt {
 namespace {
 
-constexpr size_t kTcpHeaderBytes = 20;
 constexpr size_t kUdpHeaderBytes = 8;
 constexpr size_t kTcpFlagsOffset = 13;
-
-enum class OptionSearch : uint8_t { kFound, kMissing, kTruncated };
-
-/// tcp_find_option(): walks the options as the kernel does, which also looks
-/// into padding after an end-of-options byte.
-OptionSearch FindTcpOption(const PacketState& packet, uint8_t option,
-                           size_t options_bytes) {
-  if (options_bytes == 0) return OptionSearch::kMissing;
-  const uint8_t* options = HeaderAt(
-      packet, packet.headers.transport + kTcpHeaderBytes, options_bytes);
-  if (options == nullptr) return OptionSearch::kTruncated;
-  for (size_t i = 0; i < options_bytes;) {
-    if (options[i] == option) return OptionSearch::kFound;
-    if (options[i] < 2 || i == options_bytes - 1) {
-      ++i;  // no-operation, end of options, or a kind without its length
-    } else {
-      i += options[i + 1] != 0 ? options[i + 1] : 1;
-    }
-  }
-  return OptionSearch::kMissing;
-}
 
 bool PortIn(uint16_t port, const uint16_t (&range)[2], bool invert) {
   return InRange(port, range[0], range[1], invert);
@@ -70,7 +49,8 @@ bool MatchTcp(const uint8_t* payload, const XtContext& context) {
   const size_t header_bytes = static_cast<size_t>(tcp[12] >> 4) * 4;
   if (header_bytes < kTcpHeaderBytes) return Hotdrop(context);
   const bool invert = info.invflags & XT_TCP_INV_OPTION;
-  switch (FindTcpOption(packet, info.option, header_bytes - kTcpHeaderBytes)) {
+  switch (FindOption(packet, packet.headers.transport + kTcpHeaderBytes,
+                     header_bytes - kTcpHeaderBytes, info.option)) {
     case OptionSearch::kFound:
       return !invert;
     case OptionSearch::kMissing:

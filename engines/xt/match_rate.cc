@@ -1,11 +1,11 @@
-// limit and statistic: matches that remember earlier packets.
+// limit, statistic and quota: matches that remember earlier packets.
 //
 // limit counts time in jiffies of 1/250 s, as the kernel of the arena's
 // machines does; the credit arithmetic gives the same sums for any HZ.  The
 // clock a kernel engine runs by is not the packets' virtual one, so a result
 // that would be another one if all packets came at once, or if up to two more
 // seconds had passed, is marked indeterminate.
-// Source: net/netfilter/xt_limit.c, xt_statistic.c.
+// Source: net/netfilter/xt_limit.c, xt_statistic.c, xt_quota.c.
 
 #include <algorithm>
 #include <cerrno>
@@ -73,6 +73,10 @@ void InitStatistic(const uint8_t* payload, void* memory) {
   state->random = 0x9e3779b9;
 }
 
+void InitQuota(const uint8_t* payload, void* memory) {
+  *static_cast<uint64_t*>(memory) = LOAD_FIELD(payload, xt_quota_info, quota);
+}
+
 /// xorshift32: 31 random bits.
 uint32_t NextRandom(uint32_t* state) {
   uint32_t x = *state;
@@ -87,6 +91,7 @@ uint32_t NextRandom(uint32_t* state) {
 
 const XtStateLayout kLimitState = {sizeof(LimitState), InitLimit};
 const XtStateLayout kStatisticState = {sizeof(StatisticState), InitStatistic};
+const XtStateLayout kQuotaState = {sizeof(uint64_t), InitQuota};
 
 bool MatchLimit(const uint8_t*, const XtContext& context) {
   auto* state = static_cast<LimitState*>(context.state);
@@ -157,6 +162,26 @@ Status CheckStatistic(std::span<const uint8_t> payload, const XtUse&) {
       LOAD_FIELD(payload.data(), xt_statistic_info, flags) &
           ~XT_STATISTIC_MASK) {
     return Refuse(EINVAL, "unknown mode or flags");
+  }
+  return {};
+}
+
+bool MatchQuota(const uint8_t* payload, const XtContext& context) {
+  auto* left = static_cast<uint64_t*>(context.state);
+  const bool invert =
+      LOAD_FIELD(payload, xt_quota_info, flags) & XT_QUOTA_INVERT;
+  const uint64_t bytes = context.packet->bytes.size();
+  if (*left < bytes) {
+    *left = 0;  // not even small packets from now on
+    return invert;
+  }
+  *left -= bytes;
+  return !invert;
+}
+
+Status CheckQuota(std::span<const uint8_t> payload, const XtUse&) {
+  if (LOAD_FIELD(payload.data(), xt_quota_info, flags) & ~XT_QUOTA_MASK) {
+    return Refuse(EINVAL, "unknown flags");
   }
   return {};
 }

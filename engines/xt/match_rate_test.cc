@@ -108,5 +108,12 @@ TEST(MatchRate, StatisticRandomIsInDoubt) {
             "nn");
 }
 
+TEST(MatchRate, QuotaIsSpentByBytes) {
+  // 28 bytes a packet: three fit into 84 and one byte is not enough.
+  EXPECT_EQ(Results("-m quota --quota 84", {0, 0, 0, 0}), "yyyn");
+  EXPECT_EQ(Results("-m quota --quota 83", {0, 0, 0, 0}), "yynn");
+  EXPECT_EQ(Results("-m quota ! --quota 56", {0, 0, 0}), "nny");
+}
+
 }  // namespace
 }  // namespace nfarena::xt

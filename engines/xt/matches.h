@@ -39,6 +39,8 @@ DECLARE_MATCH(MatchConntrack2);
 DECLARE_MATCH(MatchConntrack3);
 DECLARE_MATCH(MatchState);
 DECLARE_MATCH(MatchConnmark);
+DECLARE_MATCH(MatchConnbytes);
+DECLARE_CHECK(CheckConnbytes);
 
 // match_header.cc
 DECLARE_MATCH(MatchLength);
@@ -62,6 +64,55 @@ DECLARE_MATCH(MatchStatistic);
 DECLARE_CHECK(CheckStatistic);
 extern const XtStateLayout kLimitState;
 extern const XtStateLayout kStatisticState;
+DECLARE_MATCH(MatchQuota);
+DECLARE_CHECK(CheckQuota);
+extern const XtStateLayout kQuotaState;
+
+// match_recent.cc
+DECLARE_MATCH(MatchRecent);
+DECLARE_CHECK(CheckRecent);
+
+// match_transport.cc
+DECLARE_MATCH(MatchEsp);
+DECLARE_MATCH(MatchAh4);
+/// esp, and ah of IPv4.
+DECLARE_CHECK(CheckSpi);
+DECLARE_MATCH(MatchSctp);
+DECLARE_CHECK(CheckSctp);
+DECLARE_MATCH(MatchDccp);
+DECLARE_CHECK(CheckDccp);
+DECLARE_MATCH(MatchTcpmss);
+DECLARE_MATCH(MatchEcn);
+DECLARE_CHECK(CheckEcn);
+
+// match_extension_header.cc
+DECLARE_MATCH(MatchAh6);
+DECLARE_CHECK(CheckAh6);
+DECLARE_MATCH(MatchRt);
+DECLARE_CHECK(CheckRt);
+DECLARE_MATCH(MatchFrag);
+DECLARE_CHECK(CheckFrag);
+DECLARE_MATCH(MatchHbh);
+DECLARE_MATCH(MatchDst);
+/// hbh and dst.
+DECLARE_CHECK(CheckOptions);
+DECLARE_MATCH(MatchIpv6header);
+DECLARE_CHECK(CheckIpv6header);
+DECLARE_MATCH(MatchEui64);
+
+// match_content.cc
+DECLARE_MATCH(MatchString);
+DECLARE_CHECK(CheckString);
+DECLARE_MATCH(MatchU32);
+DECLARE_CHECK(CheckU32);
+
+// match_path.cc
+DECLARE_MATCH(MatchRpfilter);
+DECLARE_CHECK(CheckRpfilter);
+DECLARE_MATCH(MatchRealm);
+DECLARE_MATCH(MatchPhysdev);
+DECLARE_CHECK(CheckPhysdev);
+DECLARE_MATCH(MatchHelper);
 
 // match_set.cc
 DECLARE_MATCH(MatchSet0);

@@ -184,6 +184,49 @@ TEST(TargetHeader, TcpmssDropsBrokenHeaders) {
   EXPECT_EQ(runner.RunTarget(&fragment).verdict, XtVerdict::kContinue);
 }
 
+TEST(TargetHeader, Ecn) {
+  using testing::kCwr;
+  using testing::kEce;
+  EXPECT_EQ(
+      Rewrite(Family::kIpv4, "-j ECN --ecn-ip-ect 2", Ipv4().Tos(0xb9).Build()),
+      BytesOf(Ipv4().Tos(0xba)));
+  EXPECT_EQ(
+      Rewrite(Family::kIpv4, "-j ECN --ecn-ip-ect 0", Ipv4().Tos(0xbb).Build()),
+      BytesOf(Ipv4().Tos(0xb8)));
+  EXPECT_EQ(Rewrite(Family::kIpv4, "-p tcp -j ECN --ecn-tcp-remove",
+                    Ipv4().Tcp(1, 2, kSyn | kEce | kCwr).Build()),
+            BytesOf(Ipv4().Tcp(1, 2, kSyn)));
+  EXPECT_EQ(Rewrite(Family::kIpv4, "-p tcp -j ECN --ecn-tcp-ece 1",
+                    Ipv4().Tcp(1, 2, kSyn).Build()),
+            BytesOf(Ipv4().Tcp(1, 2, kSyn | kEce)));
+}
+
+TEST(TargetHeader, TcpoptstripPutsNothingInTheirPlace) {
+  const char* rule =
+      "-p tcp -j TCPOPTSTRIP --strip-options timestamp,sack-permitted";
+  const std::vector<uint8_t> before = {2, 4, 5, 0xb4, 4, 2, 8,    10, 1, 2,
+                                       3, 4, 5, 6,    7, 8, 0xff, 2,  1, 1};
+  std::vector<uint8_t> after = before;
+  std::fill(after.begin() + 4, after.begin() + 16, uint8_t{1});
+  EXPECT_EQ(
+      Rewrite(Family::kIpv4, rule, Ipv4().Tcp(1, 2, kSyn, before).Build()),
+      BytesOf(Ipv4().Tcp(1, 2, kSyn, after)));
+  EXPECT_EQ(
+      Rewrite(Family::kIpv6, rule, Ipv6().Tcp(1, 2, kSyn, before).Build()),
+      BytesOf(Ipv6().Tcp(1, 2, kSyn, after)));
+  EXPECT_EQ(Rewrite(Family::kIpv4, rule, Ipv4().Tcp(1, 2).Build()),
+            BytesOf(Ipv4().Tcp(1, 2)));
+}
+
+TEST(TargetHeader, ChecksumAndAuditChangeNothing) {
+  const auto packet = Ipv4().Udp(67, 68);
+  EXPECT_EQ(Rewrite(Family::kIpv4, "-p udp -j CHECKSUM --checksum-fill",
+                    packet.Build()),
+            BytesOf(packet));
+  EXPECT_EQ(Rewrite(Family::kIpv4, "-j AUDIT --type accept", packet.Build()),
+            BytesOf(packet));
+}
+
 TEST(TargetHeader, Refusals) {
   const auto refused = [](TableKind table, const char* rule, Hook hook) {
     return RuleRunner(Family::kIpv4, table, rule,

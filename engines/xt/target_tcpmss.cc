@@ -9,17 +9,15 @@
 #include "engines/xt/access.h"
 #include "engines/xt/check.h"
 #include "engines/xt/targets.h"
+#include "engines/xt/tcp_options.h"
 #include "engines/xt/uapi.h"
 
 namespace nfarena::xt {
 namespace {
 
-constexpr size_t kTcpHeaderBytes = 20;
 constexpr size_t kTcpHeaderMaxBytes = 60;
 constexpr size_t kTcpChecksumOffset = 16;
 constexpr uint8_t kOptionNop = 1;
-constexpr uint8_t kOptionMss = 2;
-constexpr size_t kOptionMssBytes = 4;
 constexpr uint8_t kTcpSyn = 0x02;
 
 /// The MTU of every device but lo: what a TUN or Ethernet device has.
@@ -48,7 +46,7 @@ uint16_t ClampedMss(const PacketState& packet) {
   return static_cast<uint16_t>(mtu - headers);
 }
 
-size_t OptionBytes(const uint8_t* tcp, size_t at) {
+size_t OptionStep(const uint8_t* tcp, size_t at) {
   if (tcp[at] <= kOptionNop || tcp[at + 1] == 0) return 1;
   return tcp[at + 1];
 }
@@ -64,8 +62,8 @@ uint16_t ToRaw16(size_t host) { return htons(static_cast<uint16_t>(host)); }
 void InsertMss(PacketState* packet, uint16_t mss) {
   const size_t tcp_at = packet->headers.transport;
   const size_t old_bytes = packet->bytes.size() - tcp_at;
-  const std::array<uint8_t, kOptionMssBytes> option = {
-      kOptionMss, kOptionMssBytes, static_cast<uint8_t>(mss >> 8),
+  const std::array<uint8_t, kTcpOptionMssBytes> option = {
+      kTcpOptionMss, kTcpOptionMssBytes, static_cast<uint8_t>(mss >> 8),
       static_cast<uint8_t>(mss)};
   packet->bytes.insert(
       packet->bytes.begin() + static_cast<long>(tcp_at + kTcpHeaderBytes),
@@ -74,22 +72,23 @@ void InsertMss(PacketState* packet, uint16_t mss) {
   uint8_t* ip = packet->bytes.data();
   uint8_t* tcp = ip + tcp_at;
   uint8_t* check = tcp + kTcpChecksumOffset;
-  ReplaceWord(check, ToRaw16(old_bytes), ToRaw16(old_bytes + kOptionMssBytes));
+  ReplaceWord(check, ToRaw16(old_bytes),
+              ToRaw16(old_bytes + kTcpOptionMssBytes));
   StoreRaw16(check,
              ChecksumReplace4(LoadRaw16(check), 0, LoadRaw32(option.data())));
   const uint16_t old_word = LoadRaw16(tcp + 12);
-  tcp[12] = static_cast<uint8_t>(tcp[12] + (kOptionMssBytes / 4 << 4));
+  tcp[12] = static_cast<uint8_t>(tcp[12] + (kTcpOptionMssBytes / 4 << 4));
   ReplaceWord(check, old_word, LoadRaw16(tcp + 12));
 
   if (packet->family == Family::kIpv4) {
     const uint16_t old_length = LoadRaw16(ip + 2);
     StoreBe16(ip + 2,
-              static_cast<uint16_t>(LoadBe16(ip + 2) + kOptionMssBytes));
+              static_cast<uint16_t>(LoadBe16(ip + 2) + kTcpOptionMssBytes));
     StoreRaw16(ip + 10, ChecksumReplace2(LoadRaw16(ip + 10), old_length,
                                          LoadRaw16(ip + 2)));
   } else {
     StoreBe16(ip + 4,
-              static_cast<uint16_t>(LoadBe16(ip + 4) + kOptionMssBytes));
+              static_cast<uint16_t>(LoadBe16(ip + 4) + kTcpOptionMssBytes));
   }
   ParseHeaders(packet);
 }
@@ -111,9 +110,9 @@ XtTargetResult TargetTcpmss(const uint8_t* payload, const XtContext& context) {
   uint16_t mss = LOAD_FIELD(payload, xt_tcpmss_info, mss);
   if (mss == XT_TCPMSS_CLAMP_PMTU) mss = ClampedMss(packet);
 
-  for (size_t i = kTcpHeaderBytes; i + kOptionMssBytes <= header_bytes;
-       i += OptionBytes(tcp, i)) {
-    if (tcp[i] != kOptionMss || tcp[i + 1] != kOptionMssBytes) continue;
+  for (size_t i = kTcpHeaderBytes; i + kTcpOptionMssBytes <= header_bytes;
+       i += OptionStep(tcp, i)) {
+    if (tcp[i] != kTcpOptionMss || tcp[i + 1] != kTcpOptionMssBytes) continue;
     const uint16_t old = LoadBe16(tcp + i + 2);
     if (old <= mss) return {};  // it is never raised
     StoreBe16(tcp + i + 2, mss);

@@ -73,6 +73,14 @@ DECLARE_TARGET_CHECK(CheckDscpTarget);
 DECLARE_TARGET(TargetTos);
 DECLARE_TARGET(TargetTtl);
 DECLARE_TARGET_CHECK(CheckTtlTarget);
+DECLARE_TARGET(TargetEcn);
+DECLARE_TARGET_CHECK(CheckEcnTarget);
+DECLARE_TARGET(TargetTcpoptstrip);
+
+// target_nothing.cc
+DECLARE_TARGET(TargetNothing);
+DECLARE_TARGET_CHECK(CheckAudit);
+DECLARE_TARGET_CHECK(CheckChecksum);
 
 // target_tcpmss.cc
 DECLARE_TARGET(TargetTcpmss);

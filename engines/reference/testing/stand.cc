@@ -80,14 +80,21 @@ std::vector<uint8_t> Head6(const Fields& fields) {
   const Address src = ParseAddress(fields.src), dst = ParseAddress(fields.dst);
   std::copy_n(src.begin(), 16, &head[8]);
   std::copy_n(dst.begin(), 16, &head[24]);
+  auto extensions = fields.extensions;
   if (fields.fragment_offset != 0 || fields.more_fragments) {
-    head[6] = kFragmentHeader;
-    head.resize(48);
-    head[40] = fields.protocol;
-    StoreBe16(&head[42],
+    std::vector<uint8_t> fragment(8);
+    StoreBe16(&fragment[2],
               static_cast<uint16_t>(fields.fragment_offset << 3 |
                                     (fields.more_fragments ? 1 : 0)));
+    extensions.push_back({kFragmentHeader, fragment});
   }
+  size_t next_at = 6;  // of the field that says what follows
+  for (const ExtensionHeader& extension : extensions) {
+    head[next_at] = extension.kind;
+    next_at = head.size();
+    head.insert(head.end(), extension.bytes.begin(), extension.bytes.end());
+  }
+  head[next_at] = fields.protocol;
   return head;
 }
 

@@ -24,6 +24,12 @@ inline constexpr uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08,
 /// The address of its text; fails the test on a bad one.
 Address ParseAddress(std::string_view text);
 
+/// An IPv6 extension header; its first byte (what follows) is filled in.
+struct ExtensionHeader {
+  uint8_t kind;
+  std::vector<uint8_t> bytes;
+};
+
 /// The fields of a packet; the family is that of `src`.
 struct Fields {
   const char* src = "192.0.2.1";
@@ -39,8 +45,9 @@ struct Fields {
   uint8_t ttl = 64;
   uint16_t fragment_offset = 0;  // in 8-byte units
   bool more_fragments = false;
-  size_t cut = SIZE_MAX;    // upper-layer bytes kept
-  const char* in = "eth0";  // "" = sent by this host
+  std::vector<ExtensionHeader> extensions = {};  // IPv6
+  size_t cut = SIZE_MAX;                         // upper-layer bytes kept
+  const char* in = "eth0";                       // "" = sent by this host
   const char* out = "eth1";
   uint32_t mark = 0;
   std::optional<std::array<uint8_t, 6>> mac_src, mac_dst;

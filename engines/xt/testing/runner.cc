@@ -42,6 +42,7 @@ Topology TestTopology(Family family) {
       {.in = "*", .destination = {net0, bits}, .local = false, .out = "eth0"},
       {.in = "*", .destination = {Address{}, 0}, .local = false, .out = "eth1"},
   };
+  topology.BuildIndex();
   return topology;
 }
 
