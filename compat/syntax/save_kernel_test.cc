@@ -2,15 +2,7 @@
 // iptables-legacy-restore took the same text, in a namespace of this process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -18,6 +10,7 @@
 
 #include "compat/syntax/save_parser.h"
 #include "compat/syntax/save_printer.h"
+#include "compat/syntax/testing/legacy_tools.h"
 
 namespace nfarena {
 namespace {
@@ -281,77 +274,20 @@ const Rules& Ipv6Rules() {
   return kRules;
 }
 
-// Enters a network namespace of its own, as root of a user namespace if that
-// is what it takes.  "" or the reason why not.
-std::string EnterNamespace() {
-  if (unshare(CLONE_NEWNET) == 0) return "";
-  const uid_t uid = geteuid();
-  const gid_t gid = getegid();
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-    return std::string("no namespace: ") + std::strerror(errno);
-  }
-  std::ofstream("/proc/self/setgroups") << "deny";
-  std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-  std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-  return geteuid() == 0 ? "" : "cannot become root of a user namespace";
-}
-
-struct Ran {
-  int status = -1;
-  std::string output;  // stdout and stderr
-};
-
-Ran RunShell(const std::string& command) {
-  Ran ran;
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return ran;
-  char buffer[4096];
-  size_t got;
-  while ((got = fread(buffer, 1, sizeof(buffer), pipe)) > 0) {
-    ran.output.append(buffer, got);
-  }
-  ran.status = pclose(pipe);
-  return ran;
-}
-
-std::string WithoutComments(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size() - 1);
-    if (text[at] != '#') out.append(text, at, end + 1 - at);
-    at = end + 1;
-  }
-  return out;
-}
-
 class SaveKernel : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    reason_ = EnterNamespace();
-    // The host's lock file is not ours to hold.
-    char directory[] = "/tmp/nfarena-save-XXXXXX";
-    if (mkdtemp(directory) == nullptr) reason_ = "no temporary directory";
-    directory_ = directory;
-    setenv("XTABLES_LOCKFILE", (directory_ + "/lock").c_str(), 1);
+    tools_ = new LegacyTools;
+    reason_ = tools_->EnterNamespace();
   }
-  static void TearDownTestSuite() { RunShell("rm -rf '" + directory_ + "'"); }
+  static void TearDownTestSuite() { delete tools_; }
   void SetUp() override {
     if (!reason_.empty()) GTEST_SKIP() << reason_;
-    if (RunShell("command -v iptables-legacy-restore").status != 0) {
-      GTEST_SKIP() << "iptables-legacy-restore is not installed";
-    }
   }
 
-  static std::string Tool(Family family, const char* action) {
-    return std::string(family == Family::kIpv4 ? "iptables" : "ip6tables") +
-           "-legacy-" + action;
-  }
-
-  // Loads the text with the system's tool.
-  Ran Restore(Family family, const std::string& text, const char* options) {
-    const std::string file = directory_ + "/text";
-    std::ofstream(file) << text;
-    return RunShell(Tool(family, "restore") + " " + options + " " + file);
+  static Ran Restore(Family family, const std::string& text,
+                     const char* options) {
+    return tools_->Restore(family, text, options);
   }
 
   // Rule by rule, so that the failure names it.
@@ -386,7 +322,7 @@ class SaveKernel : public testing::Test {
     const Ran restored = Restore(family, text, "-c");
     ASSERT_EQ(restored.status, 0)
         << restored.output << RefusedAlone(family, table, text);
-    const Ran saved = RunShell(Tool(family, "save") + " -c -t " + table);
+    const Ran saved = LegacyTools::Save(family, "-c -t " + table);
     ASSERT_EQ(saved.status, 0) << saved.output;
     std::vector<Warning> warnings;
     const auto parsed = ParseSave(text, {.family = family}, &warnings);
@@ -456,12 +392,12 @@ class SaveKernel : public testing::Test {
     EXPECT_EQ(PrintSave(*asked, {}), PrintSave(*read, {.sets = &*sets}));
   }
 
+  static LegacyTools* tools_;
   static std::string reason_;
-  static std::string directory_;
 };
 
+LegacyTools* SaveKernel::tools_;
 std::string SaveKernel::reason_;
-std::string SaveKernel::directory_;
 
 TEST_F(SaveKernel, Ipv4) { CompareAll(Family::kIpv4, Ipv4Rules()); }
 
@@ -591,7 +527,7 @@ TEST_F(SaveKernel, RefusesWhatRestoreRefuses) {
     }
     if (!c.good) continue;
     // Equal sense too, for one table at a time.
-    const Ran saved = RunShell(Tool(Family::kIpv4, "save") + " -t " +
+    const Ran saved = RunShell(std::string("iptables-legacy-save -t ") +
                                TableName(parsed->tables[0].kind) +
                                " | sed 's/\\[.*\\]/[0:0]/'");
     EXPECT_EQ(PrintSave(*parsed, {.counters = false, .header = false}),
