@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string_view>
 #include <unordered_map>
 
@@ -104,7 +105,7 @@ class Graph {
                     fmt::format("loop of chains: {} leads back to {}",
                                 table_.chains[frame.chain].name,
                                 table_.chains[jump.to].name),
-                    PlaceOf(*jump.rule));
+                    PlaceOf(*jump.rule), ELOOP);
       }
       if (state_[jump.to] == State::kNew) {
         state_[jump.to] = State::kOpen;

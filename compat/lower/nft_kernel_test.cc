@@ -145,10 +145,13 @@ TEST_F(NftKernelTest, KernelHasTheLimitsOfTheLowering) {
   EXPECT_EQ(InNamespace([&] { return Load(nested(15), {}); }), "");
   // Rules of many expressions: up to the size in the kernel, 40 bytes for a
   // mark test, and up to their number.
+  // More than a line of words has room for, so they are added in the model.
   const auto marks = [](int count) {
-    std::string rule = "-A INPUT";
-    for (int i = 0; i < count; ++i) rule += " -m mark --mark 1";
-    return Filter(rule + "\n");
+    Ruleset ruleset = Filter("-A INPUT -m mark --mark 1\n");
+    Rule& rule = ruleset.table(TableKind::kFilter)->chain("INPUT")->rules[0];
+    const Extension mark = rule.matches[0];
+    rule.matches.assign(static_cast<size_t>(count), mark);
+    return ruleset;
   };
   int taken = 0;
   for (int count = 50; count < 110; ++count) {
@@ -267,7 +270,7 @@ TEST_F(NftKernelTest, CompatEmitsWhatIptablesNftEmits) {
       ComparedWithIptablesNft(Family::kIpv4, testing::NftRulesOfIptables()),
       "");
   EXPECT_EQ(
-      ComparedWithIptablesNft(Family::kIpv6, std::string(testing::kNftRules6)),
+      ComparedWithIptablesNft(Family::kIpv6, testing::NftRulesOfIp6tables()),
       "");
 }
 

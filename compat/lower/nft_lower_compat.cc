@@ -10,6 +10,8 @@
 
 #include <cstring>
 #include <optional>
+#include <span>
+#include <string_view>
 
 #include "compat/lower/nft_emit.h"
 #include "compat/lower/nft_lowering.h"
@@ -222,20 +224,31 @@ bool NflogAsIptablesNft(const Extension& target, LoweredRule* out) {
   return true;
 }
 
-bool NativeMatch(const Extension& match, LoweredRule* out) {
-  if (match.name == "tcp") return TcpAsIptablesNft(match, out);
-  if (match.name == "udp") return UdpAsIptablesNft(match, out);
-  if (match.name == "mark") return MarkAsIptablesNft(match, out);
-  if (match.name == "limit") return LimitAsIptablesNft(match, out);
-  return false;
+bool TraceAsIptablesNft(const Extension&, LoweredRule* out) {
+  out->exprs.push_back(Immediate{NFT_REG32_01, Data::U8(1)});
+  out->exprs.push_back(MetaWrite{NFT_META_NFTRACE, NFT_REG32_01});
+  return true;
 }
 
-bool NativeTarget(const Extension& target, LoweredRule* out) {
-  if (target.name == "NFLOG") return NflogAsIptablesNft(target, out);
-  if (target.name == "TRACE") {
-    out->exprs.push_back(Immediate{NFT_REG32_01, Data::U8(1)});
-    out->exprs.push_back(MetaWrite{NFT_META_NFTRACE, NFT_REG32_01});
-    return true;
+/// What iptables-nft has native expressions for; another revision is carried.
+struct NativeForm {
+  std::string_view name;
+  uint8_t revision;
+  bool (*lower)(const Extension& extension, LoweredRule* out);
+};
+constexpr NativeForm kNativeMatches[] = {{"tcp", 0, TcpAsIptablesNft},
+                                         {"udp", 0, UdpAsIptablesNft},
+                                         {"mark", 1, MarkAsIptablesNft},
+                                         {"limit", 0, LimitAsIptablesNft}};
+constexpr NativeForm kNativeTargets[] = {{"NFLOG", 0, NflogAsIptablesNft},
+                                         {"TRACE", 0, TraceAsIptablesNft}};
+
+bool LowerNative(std::span<const NativeForm> forms, const Extension& extension,
+                 LoweredRule* out) {
+  for (const NativeForm& form : forms) {
+    if (form.name == extension.name && form.revision == extension.revision) {
+      return form.lower(extension, out);
+    }
   }
   return false;
 }
@@ -255,14 +268,14 @@ Status LowerAsIptablesNft(const Rule& rule, const RuleContext& context,
   }
   RETURN_IF_ERROR(SelectorAsIptablesNft(rule, context, out));
   for (const Extension& match : rule.matches) {
-    if (NativeMatch(match, out)) continue;
+    if (LowerNative(kNativeMatches, match, out)) continue;
     CarryMatch(match, out);
     AddReason("match " + match.name + " as iptables-nft", out);
   }
   out->exprs.push_back(Counter{rule.counters.packets, rule.counters.bytes});
   if (rule.target.kind != TargetKind::kExtension) {
     LowerVerdict(rule.target, out);
-  } else if (!NativeTarget(rule.target.extension, out)) {
+  } else if (!LowerNative(kNativeTargets, rule.target.extension, out)) {
     CarryTarget(rule.target.extension, out);
     AddReason("target " + rule.target.extension.name + " as iptables-nft", out);
   }

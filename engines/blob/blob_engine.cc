@@ -7,8 +7,7 @@
 
 #include "compat/lower/blob_lower.h"
 #include "engines/blob/blob_table.h"
-#include "engines/core/path.h"
-#include "engines/core/tracker.h"
+#include "engines/core/twin_instance.h"
 
 namespace nfarena {
 namespace {
@@ -66,23 +65,13 @@ Status SupportsExtension(const char* what, bool known, const Rule& rule,
               ENOENT);
 }
 
-class BlobInstance final : public Instance, private StageEvaluator {
+class BlobInstance final : public TwinInstance {
  public:
   explicit BlobInstance(const OpenOptions& options)
-      : family_(options.family),
-        topology_(options.topology),
-        table_(family_),
-        reader_(&table_),
-        path_(&topology_, &tracker_, this) {
-    topology_.BuildIndex();
-  }
+      : TwinInstance(options), table_(family()), reader_(&table_) {}
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
-    if (ruleset.family != family_) {
-      return Fail(ErrorCode::kConflict,
-                  fmt::format("an {} ruleset for an {} instance",
-                              FamilyName(ruleset.family), FamilyName(family_)));
-    }
+    RETURN_IF_ERROR(CheckFamily(ruleset));
     const auto start = Clock::now();
     UpdateCost cost;
     ASSIGN_OR_RETURN(const BlobImage image,
@@ -96,8 +85,8 @@ class BlobInstance final : public Instance, private StageEvaluator {
           Locate(std::move(loaded.error()), ruleset, fault));
     }
     cost.commit_ns = NanosecondsSince(commit);
-    path_.SetTracking(NeedsTracking(ruleset));
-    path_.SetNat(ruleset.table(TableKind::kNat) != nullptr);
+    path().SetTracking(NeedsTracking(ruleset));
+    path().SetNat(ruleset.table(TableKind::kNat) != nullptr);
     cost.wall_ns = NanosecondsSince(start);
     cost.bytes_sent =
         image.bytes.size() + image.counters.size() * sizeof(Counters);
@@ -133,41 +122,6 @@ class BlobInstance final : public Instance, private StageEvaluator {
     return dump;
   }
 
-  Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
-                  const ClassifyOptions& options) override {
-    if (packets.size() != outcomes.size()) {
-      return Fail(ErrorCode::kRange,
-                  fmt::format("{} packets, but room for {} outcomes",
-                              packets.size(), outcomes.size()));
-    }
-    RETURN_IF_ERROR(CheckFamily(packets));
-    trace_ = options.trace;
-    for (size_t i = 0; i < packets.size(); ++i) {
-      // All hooks of a packet see one blob.
-      reader_.Pin();
-      path_.Run(packets[i], options, &outcomes[i]);
-      reader_.Unpin();
-    }
-    return {};
-  }
-
-  Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
-                            const ClassifyOptions& options) override {
-    RETURN_IF_ERROR(CheckFamily(packets));
-    trace_ = false;
-    reader_.Pin();
-    const auto ns = options.full_path ? TimePath(packets, rounds, options)
-                                      : TimeStage(packets, rounds, options);
-    reader_.Unpin();
-    if (!ns) return tl::unexpected<Error>(ns.error());
-    PacketTiming timing;
-    timing.packets = uint64_t{rounds} * packets.size();
-    if (timing.packets != 0) {
-      timing.ns_per_packet = *ns / static_cast<double>(timing.packets);
-    }
-    return timing;
-  }
-
   Footprint BytesUsed() const override {
     BlobGeneration& generation = table_.generation();
     const BlobProgram& program = generation.program();
@@ -189,64 +143,15 @@ class BlobInstance final : public Instance, private StageEvaluator {
  private:
   bool HasStage(Stage stage) const override { return reader_.HasStage(stage); }
   StageVerdict Evaluate(Stage stage, PacketState* packet) override {
-    return reader_.Evaluate(stage, trace_, packet);
+    return reader_.Evaluate(stage, trace(), packet);
   }
 
-  Status CheckFamily(std::span<const Packet> packets) const {
-    for (const Packet& packet : packets) {
-      if (packet.family != family_) {
-        return Fail(
-            ErrorCode::kConflict,
-            fmt::format("an {} packet for an {} instance",
-                        FamilyName(packet.family), FamilyName(family_)),
-            SourcePlace{
-                .file = {}, .line = packet.line, .column = 0, .text = {}});
-      }
-    }
-    return {};
-  }
+  /// All hooks of a packet see one blob.
+  void Arrive(const Packet&) override { reader_.Pin(); }
+  void Leave() override { reader_.Unpin(); }
 
-  Result<double> TimePath(std::span<const Packet> packets, uint32_t rounds,
-                          const ClassifyOptions& options) {
-    Outcome outcome;
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (const Packet& packet : packets) {
-        path_.Run(packet, options, &outcome);
-      }
-    }
-    return static_cast<double>(NanosecondsSince(start));
-  }
-
-  Result<double> TimeStage(std::span<const Packet> packets, uint32_t rounds,
-                           const ClassifyOptions& options) {
-    const Stage stage{options.table, options.hook};
-    if (!HasStage(stage)) {
-      return Fail(
-          ErrorCode::kRange,
-          fmt::format("nothing is in force in table {} at {}",
-                      TableName(stage.table), HookChainName(stage.hook)));
-    }
-    std::vector<PacketState> states(packets.size());
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Place(packets[i], stage, &states[i]);
-    }
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (PacketState& state : states) {
-        reader_.Evaluate(stage, false, &state);
-      }
-    }
-    return static_cast<double>(NanosecondsSince(start));
-  }
-
-  Family family_;
-  Topology topology_;
-  Tracker tracker_;
   BlobTable table_;
   BlobTable::Reader reader_;
-  bool trace_ = false;
-  Path path_;
 };
 
 class BlobEngineImpl final : public Engine {

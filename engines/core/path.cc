@@ -547,16 +547,11 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
         return Broadcast(out, state);
       case AddressType::kMulticast:
         // Sockets are taken to have IP_MULTICAST_LOOP off.  ip_mc_output()
-        // keeps what has no hop left, ip6_finish_output2() what is for this
-        // node alone.
+        // keeps what has no hop left; what ip6_finish_output2() keeps has
+        // passed its last hook.
         if (state->family == Family::kIpv4 && state->bytes[8] == 0 &&
             topology->IsMember(out, dst)) {
           return End(VerdictKind::kUnrouted, state);
-        }
-        if (state->family == Family::kIpv6 && (dst[1] & 0xf) <= 1) {
-          return PostroutingHook(out, state) == Step::kEnd
-                     ? Step::kEnd
-                     : End(VerdictKind::kUnrouted, state);
         }
         break;
       default:

@@ -49,6 +49,14 @@ struct Setting {
   Need need;
 };
 
+// Answers of both families share one allowance.
+constexpr Setting kSharedSettings[] = {
+    // Per namespace only since Linux 6.12; times HZ it must fit in 32 bits
+    // (net/ipv4/icmp.c icmp_global_allow()).
+    {"ipv4/icmp_msgs_per_sec", "1000000", Need::kIfThere},
+    {"ipv4/icmp_msgs_burst", "1000000", Need::kIfThere},
+};
+
 // What would make the stack answer, filter or talk on its own.  Devices made
 // later take over "default".
 constexpr Setting kIpv4Settings[] = {
@@ -63,10 +71,6 @@ constexpr Setting kIpv4Settings[] = {
     {"ipv4/conf/default/log_martians", "0", Need::kMust},
     {"ipv4/igmp_max_memberships", "1000000", Need::kMust},
     {"ipv4/icmp_ratelimit", "0", Need::kMust},
-    // Per namespace only since Linux 6.12; times HZ it must fit in 32 bits
-    // (net/ipv4/icmp.c icmp_global_allow()).
-    {"ipv4/icmp_msgs_per_sec", "1000000", Need::kIfThere},
-    {"ipv4/icmp_msgs_burst", "1000000", Need::kIfThere},
     {"ipv6/conf/all/disable_ipv6", "1", Need::kIfThere},
     {"ipv6/conf/default/disable_ipv6", "1", Need::kIfThere},
 };
@@ -328,6 +332,7 @@ Status WaitForAddresses(const Topology& topology) {
 Result<Network> Network::Build(const Namespace& ns, const Topology& topology) {
   ASSIGN_OR_RETURN(const auto scope, NamespaceScope::Enter(ns));
   const bool ipv4 = topology.family == Family::kIpv4;
+  RETURN_IF_ERROR(ApplySettings(kSharedSettings));
   RETURN_IF_ERROR(ApplySettings(ipv4
                                     ? std::span<const Setting>(kIpv4Settings)
                                     : std::span<const Setting>(kIpv6Settings)));

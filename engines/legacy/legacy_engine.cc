@@ -11,8 +11,7 @@
 
 #include "compat/lower/xt_layout.h"
 #include "compat/lower/xt_table.h"
-#include "engines/core/path.h"
-#include "engines/core/tracker.h"
+#include "engines/core/twin_instance.h"
 #include "engines/legacy/legacy_table.h"
 
 namespace nfarena {
@@ -96,25 +95,17 @@ std::vector<uint8_t> CountersInfo(TableKind kind,
   return bytes;
 }
 
-class LegacyInstance final : public Instance, private StageEvaluator {
+class LegacyInstance final : public TwinInstance {
  public:
-  explicit LegacyInstance(const OpenOptions& options)
-      : family_(options.family),
-        topology_(options.topology),
-        path_(&topology_, &tracker_, this) {
-    topology_.BuildIndex();
+  explicit LegacyInstance(const OpenOptions& options) : TwinInstance(options) {
     for (size_t i = 0; i < kTableKindCount; ++i) {
       tables_[i] =
-          std::make_unique<LegacyTable>(family_, static_cast<TableKind>(i));
+          std::make_unique<LegacyTable>(family(), static_cast<TableKind>(i));
     }
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
-    if (ruleset.family != family_) {
-      return Fail(ErrorCode::kConflict,
-                  fmt::format("an {} ruleset for an {} instance",
-                              FamilyName(ruleset.family), FamilyName(family_)));
-    }
+    RETURN_IF_ERROR(CheckFamily(ruleset));
     std::vector<Table> emptied;
     for (size_t i = 0; i < kTableKindCount; ++i) {
       const auto kind = static_cast<TableKind>(i);
@@ -135,7 +126,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
   Result<UpdateCost> Apply(const Delta& delta) override {
     const auto start = Clock::now();
     UpdateCost cost;
-    Ruleset current{.family = family_};
+    Ruleset current{.family = family()};
     for (const Change& change : delta) {
       if (current.table(change.table) != nullptr) continue;
       ASSIGN_OR_RETURN(Table table, ReadTable(change.table, &cost));
@@ -153,7 +144,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
   Result<DumpResult> Dump() override {
     const auto start = Clock::now();
     DumpResult dump;
-    dump.ruleset.family = family_;
+    dump.ruleset.family = family();
     for (size_t i = 0; i < kTableKindCount; ++i) {
       if (!in_force_[i]) continue;
       ASSIGN_OR_RETURN(Table table,
@@ -162,36 +153,6 @@ class LegacyInstance final : public Instance, private StageEvaluator {
     }
     dump.cost.wall_ns = NanosecondsSince(start);
     return dump;
-  }
-
-  Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
-                  const ClassifyOptions& options) override {
-    if (packets.size() != outcomes.size()) {
-      return Fail(ErrorCode::kRange,
-                  fmt::format("{} packets, but room for {} outcomes",
-                              packets.size(), outcomes.size()));
-    }
-    RETURN_IF_ERROR(CheckFamily(packets));
-    trace_ = options.trace;
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Run(packets[i], options, &outcomes[i]);
-    }
-    return {};
-  }
-
-  Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
-                            const ClassifyOptions& options) override {
-    RETURN_IF_ERROR(CheckFamily(packets));
-    trace_ = false;
-    ASSIGN_OR_RETURN(const double ns,
-                     options.full_path ? TimePath(packets, rounds, options)
-                                       : TimeStage(packets, rounds, options));
-    PacketTiming timing;
-    timing.packets = uint64_t{rounds} * packets.size();
-    if (timing.packets != 0) {
-      timing.ns_per_packet = ns / static_cast<double>(timing.packets);
-    }
-    return timing;
   }
 
   Footprint BytesUsed() const override {
@@ -226,56 +187,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
   }
 
   StageVerdict Evaluate(Stage stage, PacketState* packet) override {
-    return tables_[IndexOf(stage.table)]->Evaluate(stage.hook, trace_, packet);
-  }
-
-  Status CheckFamily(std::span<const Packet> packets) const {
-    for (const Packet& packet : packets) {
-      if (packet.family != family_) {
-        return Fail(
-            ErrorCode::kConflict,
-            fmt::format("an {} packet for an {} instance",
-                        FamilyName(packet.family), FamilyName(family_)),
-            SourcePlace{
-                .file = {}, .line = packet.line, .column = 0, .text = {}});
-      }
-    }
-    return {};
-  }
-
-  Result<double> TimePath(std::span<const Packet> packets, uint32_t rounds,
-                          const ClassifyOptions& options) {
-    Outcome outcome;
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (const Packet& packet : packets) {
-        path_.Run(packet, options, &outcome);
-      }
-    }
-    return static_cast<double>(NanosecondsSince(start));
-  }
-
-  Result<double> TimeStage(std::span<const Packet> packets, uint32_t rounds,
-                           const ClassifyOptions& options) {
-    const Stage stage{options.table, options.hook};
-    if (!HasStage(stage)) {
-      return Fail(
-          ErrorCode::kRange,
-          fmt::format("nothing is in force in table {} at {}",
-                      TableName(stage.table), HookChainName(stage.hook)));
-    }
-    std::vector<PacketState> states(packets.size());
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Place(packets[i], stage, &states[i]);
-    }
-    LegacyTable& table = *tables_[IndexOf(stage.table)];
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (PacketState& state : states) {
-        table.Evaluate(stage.hook, false, &state);
-      }
-    }
-    return static_cast<double>(NanosecondsSince(start));
+    return tables_[IndexOf(stage.table)]->Evaluate(stage.hook, trace(), packet);
   }
 
   /// Reads one table as libiptc does: GET_INFO, GET_ENTRIES.
@@ -287,8 +199,8 @@ class LegacyInstance final : public Instance, private StageEvaluator {
     cost->messages += 2;
     cost->bytes_received +=
         sizeof(ipt_getinfo) + sizeof(ipt_get_entries) + entries.size();
-    return RaiseXtTable(family_, kind, entries, info.hook_entry, info.underflow,
-                        info.valid_hooks, {});
+    return RaiseXtTable(family(), kind, entries, info.hook_entry,
+                        info.underflow, info.valid_hooks, {});
   }
 
   struct Pending {
@@ -301,7 +213,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
   /// Lowers and translates one table; nothing is changed yet.
   Result<Pending> Prepare(const Table& table, UpdateCost* cost) {
     const auto start = Clock::now();
-    ASSIGN_OR_RETURN(XtTableImage image, LowerXtTable(family_, table));
+    ASSIGN_OR_RETURN(XtTableImage image, LowerXtTable(family(), table));
     LegacyTable& current = *tables_[IndexOf(table.kind)];
     ipt_replace head;
     std::memcpy(&head, image.replace.data(), sizeof(head));
@@ -333,7 +245,7 @@ class LegacyInstance final : public Instance, private StageEvaluator {
       ASSIGN_OR_RETURN(Pending one, Prepare(*table, cost));
       RETURN_IF_ERROR(one.table->CheckCounters(one.next));
       one.needs_tracking =
-          NeedsTracking(Ruleset{.family = family_, .tables = {*table}});
+          NeedsTracking(Ruleset{.family = family(), .tables = {*table}});
       pending.push_back(std::move(one));
     }
     const auto commit = Clock::now();
@@ -356,20 +268,15 @@ class LegacyInstance final : public Instance, private StageEvaluator {
     for (size_t i = 0; i < kTableKindCount; ++i) {
       tracking |= in_force_[i] && needs_tracking_[i];
     }
-    path_.SetTracking(tracking);
-    path_.SetNat(in_force_[IndexOf(TableKind::kNat)]);
+    path().SetTracking(tracking);
+    path().SetNat(in_force_[IndexOf(TableKind::kNat)]);
   }
 
-  Family family_;
-  Topology topology_;
-  Tracker tracker_;
   std::array<std::unique_ptr<LegacyTable>, kTableKindCount> tables_;
   /// Tables that a ruleset named; the others are not even registered, so they
   /// judge and trace nothing.
   std::array<bool, kTableKindCount> in_force_{};
   std::array<bool, kTableKindCount> needs_tracking_{};
-  bool trace_ = false;
-  Path path_;
 };
 
 class LegacyEngineImpl final : public Engine {

@@ -6,8 +6,7 @@
 #include <chrono>
 #include <utility>
 
-#include "engines/core/path.h"
-#include "engines/core/tracker.h"
+#include "engines/core/twin_instance.h"
 #include "engines/reference/describe.h"
 #include "engines/reference/evaluator.h"
 
@@ -40,26 +39,19 @@ size_t BytesOf(const Rule& rule) {
   return bytes;
 }
 
-class ReferenceInstance : public Instance {
+class ReferenceInstance final : public TwinInstance {
  public:
   explicit ReferenceInstance(const OpenOptions& options)
-      : family_(options.family),
-        topology_(options.topology),
-        path_(&topology_, &tracker_, &evaluator_) {
-    topology_.BuildIndex();
+      : TwinInstance(options) {
     Ruleset empty;
-    empty.family = family_;
+    empty.family = family();
     // An empty ruleset holds nothing to refuse.
     (void)evaluator_.Load(empty);
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
     const auto start = Clock::now();
-    if (ruleset.family != family_) {
-      return Fail(ErrorCode::kUnsupported,
-                  fmt::format("this instance is for {}, the ruleset for {}",
-                              FamilyName(family_), FamilyName(ruleset.family)));
-    }
+    RETURN_IF_ERROR(CheckFamily(ruleset));
     RETURN_IF_ERROR(evaluator_.Load(ruleset));
     FitPath();
     return CostSince(start);
@@ -86,58 +78,6 @@ class ReferenceInstance : public Instance {
     return result;
   }
 
-  Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
-                  const ClassifyOptions& options) override {
-    if (packets.size() != outcomes.size()) {
-      return Fail(ErrorCode::kRange, "not one outcome a packet");
-    }
-    RETURN_IF_ERROR(CheckFamily(packets));
-    evaluator_.set_trace(options.trace);
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Run(packets[i], options, &outcomes[i]);
-    }
-    return {};
-  }
-
-  Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
-                            const ClassifyOptions& options) override {
-    RETURN_IF_ERROR(CheckFamily(packets));
-    evaluator_.set_trace(options.trace);
-    const Stage stage{options.table, options.hook};
-    std::vector<PacketState> placed(packets.size());
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Place(packets[i], stage, &placed[i]);
-    }
-    PacketTiming timing;
-    timing.packets = uint64_t{rounds} * packets.size();
-    // A target may change the packet, so each one starts from a copy; the
-    // copying is not timed.
-    PacketState scratch;
-    Outcome outcome;
-    uint64_t total_ns = 0;
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (size_t i = 0; i < packets.size(); ++i) {
-        outcome.Clear();
-        if (options.full_path) {
-          const auto start = Clock::now();
-          path_.Run(packets[i], options, &outcome);
-          total_ns += NanosecondsSince(start);
-        } else {
-          scratch = placed[i];
-          scratch.outcome = &outcome;
-          const auto start = Clock::now();
-          evaluator_.Evaluate(stage, &scratch);
-          total_ns += NanosecondsSince(start);
-        }
-      }
-    }
-    if (timing.packets != 0) {
-      timing.ns_per_packet =
-          static_cast<double>(total_ns) / static_cast<double>(timing.packets);
-    }
-    return timing;
-  }
-
   Footprint BytesUsed() const override {
     Footprint footprint;
     for (const Table& table : evaluator_.ruleset().tables) {
@@ -158,31 +98,22 @@ class ReferenceInstance : public Instance {
   }
 
  private:
-  Status CheckFamily(std::span<const Packet> packets) const {
-    for (const Packet& packet : packets) {
-      if (packet.family == family_) continue;
-      SourcePlace place;
-      place.line = packet.line;
-      return Fail(ErrorCode::kUnsupported,
-                  fmt::format("the packet is {}, the instance {}",
-                              FamilyName(packet.family), FamilyName(family_)),
-                  std::move(place));
-    }
-    return {};
+  bool HasStage(Stage stage) const override {
+    return evaluator_.HasStage(stage);
+  }
+  StageVerdict Evaluate(Stage stage, PacketState* packet) override {
+    evaluator_.set_trace(trace());
+    return evaluator_.Evaluate(stage, packet);
   }
 
   /// Conntrack and NAT run when the ruleset asks for them.
   void FitPath() {
     const Ruleset& ruleset = evaluator_.ruleset();
-    path_.SetTracking(NeedsTracking(ruleset));
-    path_.SetNat(ruleset.table(TableKind::kNat) != nullptr);
+    path().SetTracking(NeedsTracking(ruleset));
+    path().SetNat(ruleset.table(TableKind::kNat) != nullptr);
   }
 
-  const Family family_;
-  Topology topology_;
-  Tracker tracker_;
   reference::Evaluator evaluator_;
-  Path path_;
 };
 
 class ReferenceEngineImpl : public Engine {

@@ -203,16 +203,12 @@ std::optional<Address> SourceOfError(const PacketState& rejected) {
   }
   const Address sender = SourceOf(rejected);
   if (topology.IsLocal(sender)) return sender;  // to ourselves
-  if (!IsIpv4(rejected)) {
-    // icmp6_send() prefers the device the packet came in by.
-    const std::string_view in = DeviceName(rejected.in);
-    if (!in.empty()) {
-      if (const auto address = topology.SourceFor(in, sender)) return address;
-    }
-  }
   const RouteDecision way = topology.FindRoute("", Address{}, sender);
   if (!way.ok) return std::nullopt;
-  return topology.PrimaryAddress(way.out);
+  if (IsIpv4(rejected)) return topology.PrimaryAddress(way.out);
+  // icmp6_send() prefers the device the packet came in by.
+  const std::string_view in = DeviceName(rejected.in);
+  return topology.SourceFor(in.empty() ? way.out : in, sender);
 }
 
 /// ICMP types that are errors, and those nobody knows: never answered.

@@ -14,8 +14,7 @@
 #include <vector>
 
 #include "compat/lower/nft_batch.h"
-#include "engines/core/path.h"
-#include "engines/core/tracker.h"
+#include "engines/core/twin_instance.h"
 #include "engines/vm/control_plane.h"
 #include "engines/vm/disassemble.h"
 #include "engines/vm/machine.h"
@@ -114,23 +113,15 @@ Error Explain(const Ruleset& ruleset, const NftBatch& batch,
   return error;
 }
 
-class VmInstance final : public Instance, private StageEvaluator {
+class VmInstance final : public TwinInstance {
  public:
   VmInstance(const OpenOptions& options, const NftOptions& lowering)
-      : family_(options.family),
-        lowering_(lowering),
-        topology_(options.topology),
-        machine_(&control_),
-        path_(&topology_, &tracker_, this) {
-    in_force_.family = family_;
+      : TwinInstance(options), lowering_(lowering), machine_(&control_) {
+    in_force_.family = family();
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
-    if (ruleset.family != family_) {
-      return Fail(ErrorCode::kConflict,
-                  fmt::format("an {} ruleset for an {} instance",
-                              FamilyName(ruleset.family), FamilyName(family_)));
-    }
+    RETURN_IF_ERROR(CheckFamily(ruleset));
     const auto start = Clock::now();
     UpdateCost cost;
     ASSIGN_OR_RETURN(
@@ -162,7 +153,7 @@ class VmInstance final : public Instance, private StageEvaluator {
 
   Result<DumpResult> Dump() override {
     const auto start = Clock::now();
-    const vm::DumpRequest request{.family = NfprotoOf(family_)};
+    const vm::DumpRequest request{.family = NfprotoOf(family())};
     const std::vector<uint8_t> chains =
         control_.Dump(vm::DumpKind::kChains, request);
     const std::vector<uint8_t> rules =
@@ -182,59 +173,12 @@ class VmInstance final : public Instance, private StageEvaluator {
     const auto raising = Clock::now();
     ASSIGN_OR_RETURN(
         NftRaised raised,
-        RaiseNft(family_,
+        RaiseNft(family(),
                  {.chains = chains, .rules = rules, .elements = elements}));
     result.ruleset = std::move(raised.ruleset);
     result.cost.lower_ns = NanosecondsSince(raising);
     result.cost.wall_ns = NanosecondsSince(start);
     return result;
-  }
-
-  Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,
-                  const ClassifyOptions& options) override {
-    if (packets.size() != outcomes.size()) {
-      return Fail(ErrorCode::kRange,
-                  fmt::format("{} packets, but room for {} outcomes",
-                              packets.size(), outcomes.size()));
-    }
-    trace_ = options.trace;
-    for (size_t i = 0; i < packets.size(); ++i) {
-      control_.set_now_ms(packets[i].time_ms);
-      path_.Run(packets[i], options, &outcomes[i]);
-    }
-    return {};
-  }
-
-  Result<PacketTiming> Time(std::span<const Packet> packets, uint32_t rounds,
-                            const ClassifyOptions& options) override {
-    const Stage stage{options.table, options.hook};
-    const std::vector<vm::Chain*>& chains = ChainsOf(stage);
-    if (chains.empty()) {
-      return Fail(
-          ErrorCode::kRange,
-          fmt::format("nothing is in force in table {} at {}",
-                      TableName(stage.table), HookChainName(stage.hook)));
-    }
-    std::vector<PacketState> states(packets.size());
-    for (size_t i = 0; i < packets.size(); ++i) {
-      path_.Place(packets[i], stage, &states[i]);
-      states[i].outcome = nullptr;
-    }
-    const auto start = Clock::now();
-    for (uint32_t round = 0; round < rounds; ++round) {
-      for (PacketState& state : states) {
-        for (vm::Chain* chain : chains) {
-          machine_.Run(chain, stage.table, false, &state);
-        }
-      }
-    }
-    const auto ns = static_cast<double>(NanosecondsSince(start));
-    PacketTiming timing;
-    timing.packets = uint64_t{rounds} * packets.size();
-    if (timing.packets != 0) {
-      timing.ns_per_packet = ns / static_cast<double>(timing.packets);
-    }
-    return timing;
   }
 
   Footprint BytesUsed() const override {
@@ -253,12 +197,16 @@ class VmInstance final : public Instance, private StageEvaluator {
     return stages_[IndexOf(stage.table)][static_cast<size_t>(stage.hook)];
   }
 
+  void Arrive(const Packet& packet) override {
+    control_.set_now_ms(packet.time_ms);
+  }
+
   bool HasStage(Stage stage) const override { return !ChainsOf(stage).empty(); }
 
   StageVerdict Evaluate(Stage stage, PacketState* packet) override {
     StageVerdict verdict;
     for (vm::Chain* chain : ChainsOf(stage)) {
-      verdict = machine_.Run(chain, stage.table, trace_, packet);
+      verdict = machine_.Run(chain, stage.table, trace(), packet);
       if (verdict.kind != VerdictKind::kAccept) break;
     }
     return verdict;
@@ -289,7 +237,7 @@ class VmInstance final : public Instance, private StageEvaluator {
         const auto kind = TableKindFromName(table->name);
         constexpr uint8_t kInet = 1;
         if (!kind ||
-            (table->family != NfprotoOf(family_) && table->family != kInet)) {
+            (table->family != NfprotoOf(family()) && table->family != kInet)) {
           continue;
         }
         nat = nat || *kind == TableKind::kNat;
@@ -307,9 +255,9 @@ class VmInstance final : public Instance, private StageEvaluator {
                            });
         }
       }
-      path_.SetNat(nat);
+      path().SetNat(nat);
     }
-    path_.SetTracking(control_.needs_tracking());
+    path().SetTracking(control_.needs_tracking());
   }
 
   // The handles of what is in force, by the model's indices.
@@ -322,7 +270,7 @@ class VmInstance final : public Instance, private StageEvaluator {
     }
     for (const auto& table : control_.tables()) {
       const auto kind = TableKindFromName(table->name);
-      if (!kind || table->family != NfprotoOf(family_)) continue;
+      if (!kind || table->family != NfprotoOf(family())) continue;
       for (const auto& chain : table->chains) {
         const size_t index = chain->model_index;
         if (index >= handles.rule[IndexOf(*kind)].size()) continue;
@@ -337,18 +285,13 @@ class VmInstance final : public Instance, private StageEvaluator {
     return handles;
   }
 
-  Family family_;
   NftOptions lowering_;
-  Topology topology_;
-  Tracker tracker_;
   ControlPlane control_;
   vm::Machine machine_;
   Ruleset in_force_;
   std::array<std::array<std::vector<vm::Chain*>, kHookCount>, kTableKindCount>
       stages_;
   uint64_t settled_version_ = 0;
-  bool trace_ = false;
-  Path path_;
 };
 
 class VmEngineImpl final : public Engine {
