@@ -35,7 +35,10 @@ class ResultFile {
   nlohmann::json json_;
 };
 
-/// Writes `text` to `path` through a temporary file in the same folder.
+/// Writes `text` to `path`, whole or not at all: a file without a name is
+/// written, then linked and renamed.  Where the file system has no such files,
+/// a process killed on the way leaves `path`.PID.tmp.
+/// Errors: kSystem (full disk, no right); what was at `path` stays.
 [[nodiscard]] Status WriteWholeFile(const std::filesystem::path& path,
                                     std::string_view text);
 

@@ -2,17 +2,16 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
+#include <csignal>
 #include <map>
 #include <random>
 #include <tuple>
-
-extern char** environ;  // NOLINT: POSIX's name
 
 namespace nfarena {
 namespace {
@@ -24,39 +23,74 @@ double SecondsUntil(Clock::time_point t) {
   return std::chrono::duration<double>(t - Clock::now()).count();
 }
 
-/// One process of the program over the benchmarks of one size; its JSON.
-Result<json> RunProcess(const TimedRunOptions& options, uint64_t size) {
-  const std::string out =
-      fmt::format("/tmp/nfarena-timed-{}-{}.json", getpid(), size);
-  std::vector<std::string> arguments = {
-      options.program.string(),
-      fmt::format("--benchmark_filter=/rules:{}(/|$)", size),
-      fmt::format("--benchmark_min_time={}", options.min_time_s),
-      "--benchmark_format=json",
-      "--benchmark_out_format=json",
-      "--benchmark_out=" + out};
+class UniqueFd {
+ public:
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  ~UniqueFd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  UniqueFd(const UniqueFd&) = delete;
+  UniqueFd& operator=(const UniqueFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// Starts the program with `out` left open; it dies when this process does,
+/// however that ends.  Not posix_spawn(), which cannot ask for that.
+Result<pid_t> Start(std::vector<std::string> arguments, int out) {
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null",
-                                   O_WRONLY, 0);
-  pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    return Fail(ErrorCode::kSystem, "cannot be started",
-                {.file = options.program.string()}, error);
+  const UniqueFd null(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  const UniqueFd program(::open(argv[0], O_PATH | O_CLOEXEC));
+  if (program.get() < 0) {
+    return Fail(ErrorCode::kSystem, "cannot be started", {.file = arguments[0]},
+                errno);
   }
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) return FailErrno("fork");
+  if (child > 0) return child;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It may have ended before the line above.
+  if (::getppid() == parent && ::dup2(null.get(), STDOUT_FILENO) >= 0 &&
+      ::fcntl(out, F_SETFD, 0) == 0) {
+    ::execv(argv[0], argv.data());
+  }
+  ::_exit(127);
+}
+
+std::string Contents(int fd) {
+  std::string text;
+  char part[1 << 14];
+  ssize_t got = 0;
+  while ((got = ::pread(fd, part, sizeof part,
+                        static_cast<off_t>(text.size()))) > 0) {
+    text.append(part, static_cast<size_t>(got));
+  }
+  return text;
+}
+
+/// One process of the program over the benchmarks of one size; its JSON.
+Result<json> RunProcess(const TimedRunOptions& options, uint64_t size) {
+  // In memory: nothing is left of a run that is killed.
+  const UniqueFd out(::memfd_create("nfarena-timed", MFD_CLOEXEC));
+  if (out.get() < 0) return FailErrno("memfd_create");
+  ASSIGN_OR_RETURN(
+      const pid_t child,
+      Start({options.program.string(),
+             fmt::format("--benchmark_filter=/rules:{}(/|$)", size),
+             fmt::format("--benchmark_min_time={}", options.min_time_s),
+             "--benchmark_format=json", "--benchmark_out_format=json",
+             fmt::format("--benchmark_out=/proc/self/fd/{}", out.get())},
+            out.get()));
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return FailErrno("waitpid");
   }
-  std::ifstream in(out);
-  json parsed = json::parse(in, nullptr, false);
-  std::error_code ignored;
-  std::filesystem::remove(out, ignored);
+  json parsed = json::parse(Contents(out.get()), nullptr, false);
   if (!WIFEXITED(status) || WEXITSTATUS(status) > 1 || parsed.is_discarded()) {
     return Fail(ErrorCode::kSystem,
                 fmt::format("ended with status {:#x} and no result", status),
