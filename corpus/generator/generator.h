@@ -22,6 +22,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,8 +74,16 @@ struct GeneratedRule {
 /// Complexity: O(n log n); a million rules take a few seconds.
 std::vector<GeneratedRule> GenerateRules(const GeneratorOptions& options);
 
+/// Takes the next piece of a text; false = it cannot be written, stop.
+using TextSink = std::function<bool(std::string_view piece)>;
+
 /// The rules as the text of iptables-save (ip6tables-save), policy DROP, with
-/// its header lines.
+/// its header lines, in pieces of about 64 KiB: a million rules are 130 MB.
+/// False when the sink said so.
+[[nodiscard]] bool WriteRules(const GeneratorOptions& options,
+                              const std::vector<GeneratedRule>& rules,
+                              const TextSink& sink);
+/// The same in one string.
 std::string RulesText(const GeneratorOptions& options,
                       const std::vector<GeneratedRule>& rules);
 
@@ -89,7 +98,13 @@ struct TraceOptions {
 
 /// `trace.packets` packets, one a line, each of which fits some rule: a rule is
 /// drawn, then a corner of what it covers (lowest or highest address and port)
-/// or a point within; the packet is repeated as the locality says.
+/// or a point within; the packet is repeated as the locality says.  In pieces,
+/// as WriteRules(); no rules, no packets.
+[[nodiscard]] bool WritePackets(const GeneratorOptions& options,
+                                const std::vector<GeneratedRule>& rules,
+                                const TraceOptions& trace,
+                                const TextSink& sink);
+/// The same in one string.
 std::string PacketsText(const GeneratorOptions& options,
                         const std::vector<GeneratedRule>& rules,
                         const TraceOptions& trace);

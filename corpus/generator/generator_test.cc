@@ -215,9 +215,13 @@ TEST(Packets, LinesAreThoseOfALog) {
     EXPECT_TRUE(std::regex_match(packet, line)) << packet;
   }
   const GeneratorOptions input = {.ipv6 = true, .input = true, .rules = 10};
-  EXPECT_EQ(PacketsText(input, GenerateRules(input), {.packets = 1})
-                .rfind("IN=eth0 OUT= SRC=2", 0),
-            0u);
+  // 2000::/3, the global unicast addresses, is 2000: to 3fff:.
+  const std::regex line6(
+      "IN=eth0 OUT= SRC=[23][0-9a-f]{3}:[0-9a-f:]+ DST=[23][0-9a-f]{3}:.*");
+  for (const std::string& packet :
+       Lines(PacketsText(input, GenerateRules(input), {.packets = 100}))) {
+    EXPECT_TRUE(std::regex_match(packet, line6)) << packet;
+  }
 }
 
 TEST(Packets, LocalityIsHowOftenTheyComeAgain) {
@@ -235,6 +239,32 @@ TEST(Packets, LocalityIsHowOftenTheyComeAgain) {
   EXPECT_LT(some, none);
   EXPECT_LT(all, 10001u);
   EXPECT_LT(all, some);
+}
+
+TEST(Pieces, AreTheTextAndEndWhenTheSinkSaysSo) {
+  const GeneratorOptions options = {.rules = 5000};
+  const auto rules = GenerateRules(options);
+  const TraceOptions trace = {.packets = 5000};
+  std::string text;
+  size_t pieces = 0;
+  const TextSink keep = [&](std::string_view piece) {
+    text += piece;
+    ++pieces;
+    return true;
+  };
+  EXPECT_TRUE(WriteRules(options, rules, keep));
+  EXPECT_EQ(text, RulesText(options, rules));
+  EXPECT_GT(pieces, 2u);
+  text.clear();
+  EXPECT_TRUE(WritePackets(options, rules, trace, keep));
+  EXPECT_EQ(text, PacketsText(options, rules, trace));
+
+  size_t taken = 0;
+  const TextSink full = [&](std::string_view) { return ++taken < 2; };
+  EXPECT_FALSE(WriteRules(options, rules, full));
+  EXPECT_EQ(taken, 2u);
+  EXPECT_FALSE(WritePackets(options, rules, trace, full));
+  EXPECT_EQ(taken, 3u);
 }
 
 TEST(Names, RoundTrip) {
