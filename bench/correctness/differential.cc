@@ -145,14 +145,14 @@ class Differential {
     } else if (const Status supports = engine.Supports(*case_.ruleset);
                !supports) {
       run.state = RunState::kUnsupported;
-      run.reason = supports.error().ToString();
+      run.reason = InFile(supports.error(), case_.ruleset_path).ToString();
     } else {
       auto played = Play(engine, case_, case_.packets, topology_);
       if (!played) {
         run.state = played.error().code == ErrorCode::kUnsupported
                         ? RunState::kUnsupported
                         : RunState::kFailed;
-        run.reason = played.error().ToString();
+        run.reason = InFile(played.error(), case_.ruleset_path).ToString();
       } else if (base_ == nullptr) {
         base_ = &engine;
         base_played_ = std::move(*played);

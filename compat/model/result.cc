@@ -41,6 +41,13 @@ std::string Error::ToString() const {
   return out;
 }
 
+Error InFile(Error error, const std::string& file) {
+  if (error.place.line != 0 && error.place.file.empty()) {
+    error.place.file = file;
+  }
+  return error;
+}
+
 tl::unexpected<Error> FailErrno(std::string message) {
   return Fail(ErrorCode::kSystem, std::move(message), {}, errno);
 }

@@ -44,6 +44,10 @@ struct Error {
   std::string ToString() const;
 };
 
+/// Names the file of an error that has a line but no file: engines know the
+/// lines of rules, not where these were read from.
+[[nodiscard]] Error InFile(Error error, const std::string& file);
+
 template <typename T>
 using Result = tl::expected<T, Error>;
 using Status = Result<void>;
