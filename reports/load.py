@@ -56,6 +56,11 @@ class Results:
         return next(iter(self.files.values()))
 
 
+def _refuse_constant(name: str) -> None:
+    """json takes NaN and Infinity, which no JSON has; a figure of them would be none."""
+    raise ValueError(f"{name} is no number")
+
+
 def load_file(path: Path) -> ResultFile:
     """Reads one file.
 
@@ -63,7 +68,7 @@ def load_file(path: Path) -> ResultFile:
     result, newer version, or not as the schema says (with the path of the value).
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise ResultError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -72,6 +77,8 @@ def load_file(path: Path) -> ResultFile:
         raise ResultError(
             f"{path}:{error.lineno}:{error.colno}: not JSON, or cut off: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:  # NaN; a number or a nesting out of bounds
+        raise ResultError(f"{path}: not JSON of a result: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != "nfarena-result":
         raise ResultError(f"{path}: not an nfarena result file")
     version = data.get("version")

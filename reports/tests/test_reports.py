@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import random
 import sys
 import tempfile
 import unittest
@@ -58,6 +59,34 @@ class Stats(unittest.TestCase):
         self.assertIsNone(stats.growth_exponent([1, 10], [1, 10]))
 
 
+def damaged(whole: dict, chance: random.Random) -> bytes:
+    """The JSON of `whole` with one value replaced, or with some bytes changed."""
+    if chance.random() < 0.5:
+        copy = json.loads(json.dumps(whole))
+        at = copy
+        while True:
+            key = chance.choice(list(at) if isinstance(at, dict) else range(len(at)))
+            if not isinstance(at[key], (dict, list)) or not at[key] or chance.random() < 0.2:
+                break
+            at = at[key]
+        if isinstance(at, dict) and chance.random() < 0.3:
+            at[chance.choice(["", "name", "x" * 100])] = at.pop(key)
+        else:
+            at[key] = chance.choice([None, True, -1, 0, 1e300, 2**70, "", "\0", [], {}, [[]], ["a"]])
+        return json.dumps(copy).encode()
+    data = bytearray(json.dumps(whole).encode())
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(data))
+        how = chance.randrange(3)
+        if how == 0:
+            data[at] = chance.randrange(256)
+        elif how == 1:
+            del data[at : at + chance.randint(1, 20)]
+        else:
+            data[at:at] = data[chance.randrange(len(data)) :][: chance.randint(1, 40)]
+    return bytes(data)
+
+
 class Load(InFolder):
     """What is refused, and that the refusal names the file."""
 
@@ -73,6 +102,30 @@ class Load(InFolder):
         whole = json.dumps(result("update", [timed("load", "reference", 10, [1.0])]))
         for length in (1, len(whole) // 2, len(whole) - 1):
             self.assertIn("cut off", self.refused(whole[:length]))
+
+    def test_numbers_and_nesting_out_of_bounds(self) -> None:
+        whole = json.dumps(result("update", [timed("load", "reference", 10, [1.0])]))
+        for number in ("NaN", "-Infinity", "9" * 5000):
+            self.assertIn("not JSON", self.refused(whole.replace("1.0", number)))
+        self.assertIn("not JSON", self.refused("[" * 100_000))
+
+    def test_any_damage_is_refused_by_name_or_harmless(self) -> None:
+        whole = result("update", [timed("load", "reference", 10, [1.0, 2.0])])
+        chance = random.Random(20)
+        path = self.folder / "update.json"
+        refused = 0
+        for _ in range(1500):
+            path.write_bytes(damaged(whole, chance))
+            try:
+                loaded = load.load_folder(self.folder)
+            except load.ResultError as error:
+                self.assertIn(str(path), str(error))
+                refused += 1
+            else:
+                self.assertEqual(loaded.any().kind, "update")
+                self.assertIsInstance(loaded.cases("update"), list)
+        self.assertGreater(refused, 500)
+        self.assertLess(refused, 1450)
 
     def test_foreign(self) -> None:
         self.assertIn("not an nfarena result", self.refused('{"benchmarks": []}'))
