@@ -17,12 +17,12 @@ std::vector<uint8_t> Bytes(std::string_view words) {
                                       : std::vector<uint8_t>();
 }
 
-std::vector<uint8_t> Ipv6(uint8_t next, std::vector<uint8_t> payload) {
-  std::vector<uint8_t> bytes(40);
+std::vector<uint8_t> Ipv6(uint8_t next, const std::vector<uint8_t>& payload) {
+  std::vector<uint8_t> bytes(40 + payload.size());
   bytes[0] = 0x60;
   bytes[5] = static_cast<uint8_t>(payload.size());
   bytes[6] = next;
-  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  std::copy(payload.begin(), payload.end(), bytes.begin() + 40);
   return bytes;
 }
 

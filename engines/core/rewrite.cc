@@ -8,8 +8,8 @@
 namespace nfarena {
 namespace {
 
-constexpr uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kDccp = 33, kSctp = 132,
-                  kIcmpv6 = 58, kUdplite = 136;
+constexpr uint8_t kTcp = 6, kUdp = 17, kDccp = 33, kSctp = 132, kIcmpv6 = 58,
+                  kUdplite = 136;
 
 /// Where the upper-layer checksum of this packet is, or nullptr: it covers the
 /// addresses only in the protocols with a pseudo header.
