@@ -19,8 +19,12 @@ ExitCode ExitFor(const Error& error) {
   return error.code == ErrorCode::kSystem ? kExitEnvironment : kExitDifference;
 }
 
+void Say(std::string_view text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
 ExitCode Complain(const Error& error) {
-  fmt::print(stderr, "nfarena: {}\n", error.ToString());
+  Say(fmt::format("nfarena: {}\n", error.ToString()));
   return ExitFor(error);
 }
 
@@ -98,7 +102,8 @@ std::string_view LoadedRuleset::Line(uint32_t number) const {
 }
 
 Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
-                                  const Ruleset* base, bool counters) {
+                                  const Ruleset* base, bool counters,
+                                  LoadedRuleset* unparsed) {
   LoadedRuleset loaded;
   ASSIGN_OR_RETURN(loaded.text, ReadInput(options.path));
   ParseOptions parse;
@@ -117,10 +122,13 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   std::vector<Warning> warnings;
   auto ruleset = ParseSave(loaded.text, parse, &warnings);
   for (const Warning& warning : warnings) {
-    fmt::print(stderr, "nfarena: {}:{}:{}: warning: {}\n", warning.place.file,
-               warning.place.line, warning.place.column, warning.message);
+    Say(fmt::format("nfarena: {}:{}:{}: warning: {}\n", warning.place.file,
+                    warning.place.line, warning.place.column, warning.message));
   }
-  if (!ruleset) return tl::unexpected(std::move(ruleset).error());
+  if (!ruleset) {
+    if (unparsed != nullptr) *unparsed = std::move(loaded);
+    return tl::unexpected(std::move(ruleset).error());
+  }
   loaded.ruleset = std::move(*ruleset);
   return loaded;
 }
@@ -173,7 +181,7 @@ Result<std::vector<Packet>> LoadPackets(const PacketOptions& options,
   }
   ASSIGN_OR_RETURN(const std::string text, ReadInput(options.packets));
   if (IsPcap(text)) {
-    ASSIGN_OR_RETURN(packets, ReadPcap(options.packets, options.device));
+    ASSIGN_OR_RETURN(packets, ParsePcap(text, options.packets, options.device));
   } else {
     ASSIGN_OR_RETURN(packets, ParsePackets(text, options.packets));
   }

@@ -26,6 +26,10 @@ enum ExitCode : int {
 /// The exit code that fits an error: kSystem is the environment's.
 ExitCode ExitFor(const Error& error);
 
+/// Prints to standard error as it is; that this fails is nobody's to hear.
+/// (fmt::print would throw.)
+void Say(std::string_view text);
+
 /// Prints "nfarena: ..." to standard error and returns the code for it.
 ExitCode Complain(const Error& error);
 
@@ -53,9 +57,10 @@ struct LoadedRuleset {
   std::string_view Line(uint32_t number) const;
 };
 /// Reads and parses; warnings go to standard error.  `base` is for --noflush.
-[[nodiscard]] Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
-                                                const Ruleset* base = nullptr,
-                                                bool counters = true);
+/// `*unparsed`, if given, becomes what was read when that does not parse.
+[[nodiscard]] Result<LoadedRuleset> LoadRuleset(
+    const RulesetOptions& options, const Ruleset* base = nullptr,
+    bool counters = true, LoadedRuleset* unparsed = nullptr);
 
 /// --packets FILE | auto:N, --seed.  FILE: LOG lines, or pcap by its magic.
 struct PacketOptions {

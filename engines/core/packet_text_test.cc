@@ -263,6 +263,12 @@ class PcapTest : public ::testing::Test {
     pcap_dump_close(dump);
     pcap_close(dead);
   }
+
+  Result<std::vector<Packet>> Read(std::string_view device) {
+    std::ifstream in(path_, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    return ParsePcap(bytes, path_, device);
+  }
 };
 
 TEST_F(PcapTest, EveryLinkTypeGivesTheSamePacket) {
@@ -284,7 +290,7 @@ TEST_F(PcapTest, EveryLinkTypeGivesTheSamePacket) {
     std::vector<uint8_t> frame = link.header;
     frame.insert(frame.end(), p.bytes.begin(), p.bytes.end());
     Write(link.type, frame);
-    const auto packets = ReadPcap(path_, "eth7");
+    const auto packets = Read("eth7");
     ASSERT_TRUE(packets) << link.type << packets.error().ToString();
     ASSERT_EQ(packets->size(), 2u);
     EXPECT_EQ((*packets)[1].bytes, p.bytes);
@@ -298,25 +304,30 @@ TEST_F(PcapTest, EveryLinkTypeGivesTheSamePacket) {
 TEST_F(PcapTest, WhatIsCutOffIsNamed) {
   const Packet p = One("IN=eth7 OUT= SRC=192.0.2.1 DST=192.0.2.2 PROTO=ICMP");
   Write(DLT_RAW, p.bytes, 100);
-  auto result = ReadPcap(path_, "eth0");
+  auto result = Read("eth0");
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, HasSubstr("packet 1: only 28 of 100"));
   Write(DLT_RAW, p.bytes);
   std::ifstream in(path_, std::ios::binary);
   std::string file((std::istreambuf_iterator<char>(in)), {});
   std::ofstream(path_, std::ios::binary) << file.substr(0, file.size() - 5);
-  result = ReadPcap(path_, "eth0");
+  result = Read("eth0");
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, HasSubstr("packet 2"));
   Write(DLT_EN10MB, {1, 2, 3});
-  result = ReadPcap(path_, "eth0");
+  result = Read("eth0");
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, HasSubstr("link header is cut off"));
   Write(DLT_IEEE802_11, p.bytes);
-  result = ReadPcap(path_, "eth0");
+  result = Read("eth0");
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kUnsupported);
-  EXPECT_FALSE(ReadPcap(path_ + "-none", "eth0"));
+  for (const char* bytes : {"", "\xd4\xc3\xb2\xa1\x02", "no capture at all"}) {
+    result = ParsePcap(bytes, "file", "eth0");
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, ErrorCode::kSyntax);
+    EXPECT_EQ(result.error().place.file, "file");
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 
 #include "engines/core/bytes.h"
@@ -83,20 +84,28 @@ Result<Frame> ReadLinkHeader(int link, std::span<const uint8_t> bytes,
 
 }  // namespace
 
-Result<std::vector<Packet>> ReadPcap(const std::string& path,
-                                     std::string_view device) {
+Result<std::vector<Packet>> ParsePcap(std::string_view bytes,
+                                      const std::string& file,
+                                      std::string_view device) {
+  if (bytes.empty()) {
+    return Fail(ErrorCode::kSyntax, "an empty file is no capture",
+                {.file = file});
+  }
+  // Opened for reading only, so nothing writes through the pointer.
+  FILE* stream = fmemopen(const_cast<char*>(bytes.data()), bytes.size(), "rb");
+  if (stream == nullptr) return FailErrno("fmemopen");
   char message[PCAP_ERRBUF_SIZE] = {};
-  errno = 0;
   std::unique_ptr<pcap_t, PcapCloser> handle(
-      pcap_open_offline(path.c_str(), message));
+      pcap_fopen_offline(stream, message));
   if (handle == nullptr) {
-    return Fail(ErrorCode::kSystem, message, {.file = path});
+    std::fclose(stream);
+    return Fail(ErrorCode::kSyntax, message, {.file = file});
   }
   const int link = pcap_datalink(handle.get());
   std::vector<Packet> packets;
   int64_t first_us = 0;
   for (uint32_t number = 1;; ++number) {
-    const SourcePlace place{.file = path, .line = number};
+    const SourcePlace place{.file = file, .line = number};
     pcap_pkthdr* header = nullptr;
     const u_char* data = nullptr;
     const int status = pcap_next_ex(handle.get(), &header, &data);
@@ -107,7 +116,7 @@ Result<std::vector<Packet>> ReadPcap(const std::string& path,
           fmt::format("packet {}: {}", number, pcap_geterr(handle.get())),
           place);
     }
-    const std::span<const uint8_t> bytes(data, header->caplen);
+    const std::span<const uint8_t> frame_bytes(data, header->caplen);
     const int64_t now_us =
         static_cast<int64_t>(header->ts.tv_sec) * 1000000 + header->ts.tv_usec;
     if (number == 1) first_us = now_us;
@@ -116,7 +125,7 @@ Result<std::vector<Packet>> ReadPcap(const std::string& path,
     packet.line = number;
     packet.time_ms =
         static_cast<uint64_t>(std::max<int64_t>(now_us - first_us, 0) / 1000);
-    auto frame = ReadLinkHeader(link, bytes, &packet);
+    auto frame = ReadLinkHeader(link, frame_bytes, &packet);
     if (!frame) {
       Error error = frame.error();
       error.message = fmt::format("packet {}: {}", number, error.message);
@@ -131,7 +140,7 @@ Result<std::vector<Packet>> ReadPcap(const std::string& path,
                   place);
     }
     packet.family = frame->type == kTypeIpv4 ? Family::kIpv4 : Family::kIpv6;
-    const auto ip = bytes.subspan(frame->offset);
+    const auto ip = frame_bytes.subspan(frame->offset);
     packet.bytes.assign(ip.begin(), ip.end());
     packets.push_back(std::move(packet));
   }
