@@ -51,15 +51,15 @@ class Progress {
   explicit Progress(bool quiet)
       : quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
   ~Progress() {
-    if (terminal_ && shown_) fmt::print(stderr, "\n");
+    if (terminal_ && shown_) cli::Say("\n");
   }
   void Say(const std::string& text) {
     if (quiet_) return;
     shown_ = true;
     if (terminal_) {
-      fmt::print(stderr, "\r\033[K{}", text);
+      cli::Say("\r\033[K" + text);
     } else {
-      fmt::print(stderr, "{}\n", text);
+      cli::Say(text + "\n");
     }
   }
 

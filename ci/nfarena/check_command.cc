@@ -21,6 +21,13 @@ struct Options {
   bool json = false;
 };
 
+/// Of a line that is too long to be one, the head is enough.
+std::string Shortened(std::string_view line) {
+  constexpr size_t kShown = 300;
+  if (line.size() <= kShown) return std::string(line);
+  return std::string(line.substr(0, kShown)) + "...";
+}
+
 /// A text that does not parse is refused on every engine, at its line.
 CheckReport RefusedByParser(const Error& error, std::string_view line,
                             std::span<const Engine* const> engines) {
@@ -29,7 +36,7 @@ CheckReport RefusedByParser(const Error& error, std::string_view line,
     report.rules.push_back({.rule = {},
                             .line = error.place.line,
                             .column = error.place.column,
-                            .text = std::string(line),
+                            .text = Shortened(line),
                             .engine = std::string(engine->name()),
                             .verdict = RuleVerdict::kRefused,
                             .reason = error.message});
@@ -128,7 +135,8 @@ Result<ExitCode> Run(const Options& options) {
 
   CheckReport report;
   LoadedRuleset loaded;
-  if (auto parsed = LoadRuleset(options.ruleset)) {
+  LoadedRuleset unparsed;
+  if (auto parsed = LoadRuleset(options.ruleset, nullptr, true, &unparsed)) {
     loaded = std::move(*parsed);
     ASSIGN_OR_RETURN(report, CheckRuleset(loaded.ruleset, loaded.ipset_save,
                                           *base, engines, options.check));
@@ -137,7 +145,7 @@ Result<ExitCode> Run(const Options& options) {
     // Without a line it was not the text that is at fault.
     if (error.place.line == 0) return tl::unexpected(error);
     if (!options.json) (void)Complain(error);
-    report = RefusedByParser(error, error.place.text, engines);
+    report = RefusedByParser(error, unparsed.Line(error.place.line), engines);
   }
   RETURN_IF_ERROR(options.json ? PrintJson(ReportJson(report))
                                : Print(ReportText(options, report)));

@@ -97,7 +97,8 @@ void AddClassifyCommand(CLI::App* app, int* exit_code) {
       "dump.pcap --trace");
   command->callback([=] {
     const auto code = Run(*options);
-    *exit_code = code ? *code : Complain(code.error());
+    *exit_code =
+        code ? *code : Complain(InFile(code.error(), options->ruleset.path));
   });
 }
 

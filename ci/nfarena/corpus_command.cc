@@ -4,6 +4,7 @@
 
 #include "ci/nfarena/cli.h"
 #include "corpus/corpus.h"
+#include "corpus/generator/generator.h"
 
 namespace nfarena::cli {
 namespace {
@@ -56,6 +57,80 @@ Result<ExitCode> Show(const std::string& id, const std::string& section) {
               fmt::format("the corpus has no entry '{}'", id));
 }
 
+struct GenerateOptions {
+  std::string profile;
+  GeneratorOptions ruleset;
+  TraceOptions trace;
+  bool packets = false;  // print them instead of the rules
+};
+
+Result<ExitCode> Generate(GenerateOptions options) {
+  if (!RuleProfileFromName(options.profile, &options.ruleset.profile)) {
+    return Fail(ErrorCode::kSyntax,
+                fmt::format("no profile is called '{}'", options.profile));
+  }
+  options.trace.seed = options.ruleset.seed;
+  const auto rules = GenerateRules(options.ruleset);
+  Status written;
+  const TextSink sink = [&written](std::string_view piece) {
+    written = Print(piece);
+    return written.has_value();
+  };
+  const bool done = options.packets ? WritePackets(options.ruleset, rules,
+                                                   options.trace, sink)
+                                    : WriteRules(options.ruleset, rules, sink);
+  if (!done) return tl::unexpected(written.error());
+  return kExitOk;
+}
+
+void AddGenerate(CLI::App* corpus, int* exit_code) {
+  CLI::App* command = corpus->add_subcommand(
+      "generate", "make a ruleset of any size, or packets that fit it");
+  auto options = std::make_shared<GenerateOptions>();
+  command
+      ->add_option("--profile", options->profile,
+                   "acl (a router's access list), fw (a firewall) or ipc "
+                   "(Linux chains)")
+      ->required()
+      ->check(CLI::IsMember({"acl", "fw", "ipc"}));
+  command->add_option("--rules", options->ruleset.rules, "how many rules")
+      ->required()
+      ->check(CLI::Range(uint32_t{1}, kGeneratedRulesMax));
+  command
+      ->add_option("--seed", options->ruleset.seed,
+                   "the same seed and options give the same text anywhere")
+      ->capture_default_str();
+  command->add_flag("-6,--ipv6", options->ruleset.ipv6, "IPv6");
+  command->add_flag("--input", options->ruleset.input,
+                    "packets for this host (chain INPUT) instead of forwarded "
+                    "ones");
+  CLI::Option* packets = command->add_option(
+      "--packets", options->trace.packets,
+      "print so many packets that hit the rules instead of the rules");
+  command
+      ->add_option("--locality", options->trace.locality_percent,
+                   "how often a packet comes again: of 100 packets, so many "
+                   "come twice or more (0: none)")
+      ->check(CLI::Range(uint32_t{0}, uint32_t{100}))
+      ->capture_default_str();
+  command->footer(
+      "Rules are iptables-save text, packets LOG lines, both on standard\n"
+      "output. In the style of ClassBench, with parameters of our own: "
+      "figures\n"
+      "are not comparable with those of ClassBench's rulesets.\n\n"
+      "Examples:\n"
+      "  nfarena corpus generate --profile fw --rules 5000 >rules.v4\n"
+      "  nfarena corpus generate --profile fw --rules 5000 --packets 20000 "
+      ">packets\n"
+      "  nfarena diff --engines reference,legacy,vm --ruleset rules.v4 "
+      "--packets packets");
+  command->callback([=] {
+    options->packets = packets->count() != 0;
+    const auto code = Generate(*options);
+    *exit_code = code ? *code : Complain(code.error());
+  });
+}
+
 }  // namespace
 
 void AddCorpusCommand(CLI::App* app, int* exit_code) {
@@ -64,7 +139,8 @@ void AddCorpusCommand(CLI::App* app, int* exit_code) {
   command->footer(
       "Examples:\n"
       "  nfarena corpus list\n"
-      "  nfarena corpus show captured/ufw | nfarena check -");
+      "  nfarena corpus show captured/ufw | nfarena check -\n"
+      "  nfarena corpus generate --profile acl --rules 1000");
 
   CLI::App* list = command->add_subcommand("list", "one line an entry");
   auto json = std::make_shared<bool>(false);
@@ -85,6 +161,8 @@ void AddCorpusCommand(CLI::App* app, int* exit_code) {
     const auto code = Show(*id, *section);
     *exit_code = code ? *code : Complain(code.error());
   });
+
+  AddGenerate(command, exit_code);
 }
 
 }  // namespace nfarena::cli

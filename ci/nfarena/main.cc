@@ -1,12 +1,35 @@
 // nfarena: the command.  Each subcommand is in a file of its own.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
+#include <iostream>
+#include <new>
+#include <sstream>
 
 #include "ci/nfarena/cli.h"
 #include "engines/kernel/rights.h"
 
+namespace {
+
+/// A descriptor that the caller closed must not be given to a socket or file
+/// of ours, into which output would then go.  Writing to one opened here is
+/// refused with EBADF, as to a closed one.
+void ReserveStandardDescriptors() {
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
+      (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace nfarena;
+  ReserveStandardDescriptors();
   // A closed pipe is an error of the write, told like any other.
   std::signal(SIGPIPE, SIG_IGN);
   // Before any thread: an ordinary user gets a user namespace to own the
@@ -41,7 +64,16 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? cli::kExitOk : cli::kExitUsage;
+    // Help and version come this way too.
+    std::ostringstream out;
+    const int status = app.exit(error, out, std::cerr);
+    if (const Status printed = cli::Print(out.str()); !printed) {
+      return cli::Complain(printed.error());
+    }
+    return status == 0 ? cli::kExitOk : cli::kExitUsage;
+  } catch (const std::bad_alloc&) {
+    cli::Say("nfarena: error: out of memory\n");
+    return cli::kExitEnvironment;
   }
   return exit_code;
 }

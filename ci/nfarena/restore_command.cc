@@ -119,7 +119,8 @@ void SetCallback(CLI::App* command, std::shared_ptr<Options> options,
                  Result<ExitCode> (*run)(const Options&), int* exit_code) {
   command->callback([=] {
     const auto code = run(*options);
-    *exit_code = code ? *code : Complain(code.error());
+    *exit_code =
+        code ? *code : Complain(InFile(code.error(), options->ruleset.path));
   });
 }
 
