@@ -24,7 +24,9 @@ struct Options {
 Result<std::unique_ptr<Instance>> Open(const Engine& engine, Family family,
                                        const std::string& ipset_save,
                                        bool in_place) {
-  RETURN_IF_ERROR(engine.Available());
+  // What an instance of its own needs, devices for packets among it, is not
+  // needed to load rules where others live.
+  if (!in_place) RETURN_IF_ERROR(engine.Available());
   if (in_place && engine.kind() != EngineKind::kKernel) {
     return Fail(ErrorCode::kSyntax,
                 fmt::format("--in-place is for kernel engines; {} is a twin",

@@ -15,6 +15,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 
 #include "engines/kernel/fd.h"
 #include "engines/kernel/namespace.h"
@@ -118,6 +120,19 @@ Status EnsureNetAdmin() {
 
 bool InUserNamespace() { return in_user_namespace; }
 
+namespace {
+
+/// The reason alone is what lists of engines show.
+Status WithErrnoInMessage(Status status) {
+  if (status || status.error().errno_value == 0) return status;
+  Error error = std::move(status).error();
+  error.message += ": " + std::generic_category().message(error.errno_value);
+  error.errno_value = 0;
+  return tl::unexpected(std::move(error));
+}
+
+}  // namespace
+
 Status CheckHost(Family family, bool legacy) {
   // The answer of a host does not change while a program runs, and asking
   // costs a namespace.
@@ -125,7 +140,7 @@ Status CheckHost(Family family, bool legacy) {
   static std::array<std::optional<Status>, 4> known;
   const size_t slot = (family == Family::kIpv6 ? 1u : 0u) + (legacy ? 2u : 0u);
   const std::lock_guard lock(mutex);
-  if (!known[slot]) known[slot] = TryHost(family, legacy);
+  if (!known[slot]) known[slot] = WithErrnoInMessage(TryHost(family, legacy));
   return *known[slot];
 }
 
