@@ -49,8 +49,10 @@ std::string PacketLine(const Packet& packet);
 /// Reads the bytes of a pcap or pcapng file (raw IP, Ethernet, Linux cooked,
 /// BSD loopback); a packet's `in` is `device`, its time is relative to the
 /// first one, its `line` is its number in the file.  Frames that hold no IP are
-/// left out. Errors: kSyntax (no capture, truncated file or frame, with the
-/// number of the packet), kUnsupported (another link type).
+/// left out.
+/// Errors: kSyntax (no capture, truncated file or frame, with the number of the
+/// packet), kRange (a time that no clock shows), kUnsupported (another link
+/// type).
 [[nodiscard]] Result<std::vector<Packet>> ParsePcap(std::string_view bytes,
                                                     const std::string& file,
                                                     std::string_view device);

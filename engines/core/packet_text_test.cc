@@ -301,6 +301,26 @@ TEST_F(PcapTest, EveryLinkTypeGivesTheSamePacket) {
   }
 }
 
+// pcapng has 64 bits for a time.
+TEST_F(PcapTest, ATimeThatNoClockShowsIsRefused) {
+  const auto block = [](uint32_t type, std::vector<uint32_t> words) {
+    const uint32_t length = static_cast<uint32_t>(4 * words.size() + 12);
+    words.insert(words.begin(), {type, length});
+    words.push_back(length);
+    return std::string(reinterpret_cast<const char*>(words.data()),
+                       4 * words.size());
+  };
+  // Section header, interface (raw IP), two packets of 4 bytes.
+  const std::string bytes =
+      block(0x0a0d0d0a, {0x1a2b3c4d, 1, 0xffffffff, 0xffffffff}) +
+      block(1, {101, 65535}) + block(6, {0, 0, 7, 4, 4, 0x45}) +
+      block(6, {0, 0xff000000, 0, 4, 4, 0x45});
+  const auto result = ParsePcap(bytes, "file", "eth0");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kRange);
+  EXPECT_EQ(result.error().place.line, 2u);
+}
+
 TEST_F(PcapTest, WhatIsCutOffIsNamed) {
   const Packet p = One("IN=eth7 OUT= SRC=192.0.2.1 DST=192.0.2.2 PROTO=ICMP");
   Write(DLT_RAW, p.bytes, 100);

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint16_t kTypeIpv4 = 0x0800, kTypeIpv6 = 0x86dd, kTypeVlan = 0x8100,
                    kTypeQinq = 0x88a8;
+/// Beyond it a time stamp is damage: a pcapng file has 64 bits for it.
+constexpr int64_t kMaxSeconds = int64_t{1} << 40;
 
 struct PcapCloser {
   void operator()(pcap_t* handle) const { pcap_close(handle); }
@@ -117,6 +119,11 @@ Result<std::vector<Packet>> ParsePcap(std::string_view bytes,
           place);
     }
     const std::span<const uint8_t> frame_bytes(data, header->caplen);
+    if (header->ts.tv_sec < 0 || header->ts.tv_sec > kMaxSeconds) {
+      return Fail(ErrorCode::kRange,
+                  fmt::format("packet {}: its time is out of range", number),
+                  place);
+    }
     const int64_t now_us =
         static_cast<int64_t>(header->ts.tv_sec) * 1000000 + header->ts.tv_usec;
     if (number == 1) first_us = now_us;
