@@ -5,6 +5,8 @@
 // see is made from the row: these limits first, as xt_check_match() and
 // xt_check_target() do, then the extension's own checkentry().
 
+#include "engines/xt/registry.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -296,15 +298,21 @@ std::array<Extension, sizeof...(kIndex)> MakeAll(
 }
 
 template <typename Extension, const auto& kRows>
-const Extension* Find(Family family, std::string_view name, uint8_t revision) {
+std::span<const Extension> All() {
   static const auto kAll =
       MakeAll<Extension, kRows>(std::make_index_sequence<std::size(kRows)>());
-  auto it = std::lower_bound(kAll.begin(), kAll.end(), std::tie(name, revision),
+  return kAll;
+}
+
+template <typename Extension>
+const Extension* Find(std::span<const Extension> all, Family family,
+                      std::string_view name, uint8_t revision) {
+  auto it = std::lower_bound(all.begin(), all.end(), std::tie(name, revision),
                              [](const Extension& extension, const auto& key) {
                                return std::tie(extension.name,
                                                extension.revision) < key;
                              });
-  for (; it != kAll.end() && it->name == name && it->revision == revision;
+  for (; it != all.end() && it->name == name && it->revision == revision;
        ++it) {
     if (family == Family::kIpv4 ? it->ipv4 : it->ipv6) return &*it;
   }
@@ -314,14 +322,22 @@ const Extension* Find(Family family, std::string_view name, uint8_t revision) {
 }  // namespace
 }  // namespace xt
 
+std::span<const XtMatch> XtMatches() {
+  return xt::All<XtMatch, xt::kMatchRows>();
+}
+
+std::span<const XtTarget> XtTargets() {
+  return xt::All<XtTarget, xt::kTargetRows>();
+}
+
 const XtMatch* FindXtMatch(Family family, std::string_view name,
                            uint8_t revision) {
-  return xt::Find<XtMatch, xt::kMatchRows>(family, name, revision);
+  return xt::Find(XtMatches(), family, name, revision);
 }
 
 const XtTarget* FindXtTarget(Family family, std::string_view name,
                              uint8_t revision) {
-  return xt::Find<XtTarget, xt::kTargetRows>(family, name, revision);
+  return xt::Find(XtTargets(), family, name, revision);
 }
 
 }  // namespace nfarena
