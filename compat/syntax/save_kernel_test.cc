@@ -355,6 +355,10 @@ class SaveKernel : public testing::Test {
       text += ":user - [0:0]\n:another-user.chain_1 - [0:0]\n";
       size_t number = 0;
       for (const char* line : lines) {
+        if (!UsersAreMapped() &&
+            std::string(line).find("-owner ") != std::string::npos) {
+          continue;
+        }
         ++number;
         // A rule with several addresses takes its counters along, too.
         if (number % 3 == 0) {

@@ -1,9 +1,14 @@
 #include "engines/kernel/kernel_engines.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
+#include <optional>
+#include <variant>
 
 #include "compat/lower/nft_batch.h"
 #include "compat/lower/xt_table.h"
+#include "compat/meaning/match.h"
 #include "engines/kernel/legacy_instance.h"
 #include "engines/kernel/nft_instance.h"
 #include "engines/kernel/rights.h"
@@ -18,6 +23,43 @@ Status CheckPlace(const OpenOptions& options) {
   return Fail(ErrorCode::kSystem,
               "no right to change the network namespace this is called in", {},
               EPERM);
+}
+
+/// xt_owner looks its users up in the user namespace that owns the network;
+/// one who is not there is an EINVAL.
+Status CheckUsers(const Ruleset& ruleset) {
+  const auto check = [](const Rule& rule, const Extension& match,
+                        const std::optional<IdRange>& ids,
+                        bool (*mapped)(uint32_t), const char* what) -> Status {
+    if (!ids || (mapped(ids->first) && mapped(ids->last))) return {};
+    return Fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{} {} does not exist in this user namespace", what,
+                    mapped(ids->first) ? ids->last : ids->first),
+        {.line = rule.line, .column = match.column, .text = match.name});
+  };
+  // Outside of user namespaces all are.
+  constexpr uint32_t kLastId = 0xfffffffe;
+  if (kernel::UserIsMapped(kLastId) && kernel::GroupIsMapped(kLastId)) {
+    return {};
+  }
+  for (const Table& table : ruleset.tables) {
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        for (const Extension& match : rule.matches) {
+          if (match.name != "owner") continue;
+          const auto decoded = DecodeMatch(ruleset.family, match);
+          if (!decoded) continue;  // the kernel's to refuse
+          const auto& owner = std::get<OwnerMatch>(*decoded);
+          RETURN_IF_ERROR(
+              check(rule, match, owner.uid, kernel::UserIsMapped, "user"));
+          RETURN_IF_ERROR(
+              check(rule, match, owner.gid, kernel::GroupIsMapped, "group"));
+        }
+      }
+    }
+  }
+  return {};
 }
 
 class LegacyEngine : public Engine {
@@ -36,7 +78,7 @@ class LegacyEngine : public Engine {
       const auto image = LowerXtTable(ruleset.family, table);
       if (!image) return tl::unexpected(image.error());
     }
-    return {};
+    return CheckUsers(ruleset);
   }
   Result<std::unique_ptr<Instance>> Open(
       const OpenOptions& options) const override {
@@ -60,7 +102,8 @@ class NftEngine : public Engine {
   Status Supports(const Ruleset& ruleset) const override {
     const auto batch = LowerNftRuleset(ruleset, options_, 0);
     if (!batch) return tl::unexpected(batch.error());
-    return {};
+    // nftables' own expression compares numbers; only xt_owner asks who it is.
+    return options_.mode == NftMode::kCompat ? CheckUsers(ruleset) : Status();
   }
   Result<std::unique_ptr<Instance>> Open(
       const OpenOptions& options) const override {

@@ -12,6 +12,8 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -119,6 +121,23 @@ Status EnsureNetAdmin() {
 }
 
 bool InUserNamespace() { return in_user_namespace; }
+
+namespace {
+
+/// `map`: lines of "first-inside first-outside count" (user_namespaces(7)).
+bool IsMapped(const char* map, uint32_t id) {
+  std::ifstream in(map);
+  uint64_t inside = 0, outside = 0, count = 0;
+  while (in >> inside >> outside >> count) {
+    if (id >= inside && id - inside < count) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool UserIsMapped(uint32_t uid) { return IsMapped("/proc/self/uid_map", uid); }
+bool GroupIsMapped(uint32_t gid) { return IsMapped("/proc/self/gid_map", gid); }
 
 namespace {
 

@@ -6,6 +6,8 @@
 // of all.
 #pragma once
 
+#include <cstdint>
+
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
 
@@ -22,6 +24,11 @@ namespace nfarena::kernel {
 /// Whether EnsureNetAdmin() took this process into a user namespace: what it
 /// sees of the network since then is not its caller's.
 bool InUserNamespace();
+
+/// Whether the user (or group) exists in the user namespace of this process;
+/// -m owner of xtables takes only such ones.
+bool UserIsMapped(uint32_t uid);
+bool GroupIsMapped(uint32_t gid);
 
 /// Ok, or the first thing that is missing to open an instance of this family:
 /// right to make namespaces, /dev/net/tun, nf_tables, nfnetlink_log,

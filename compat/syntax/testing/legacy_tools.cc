@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,13 +25,18 @@ std::string OwnNamespace() {
   if (unshare(CLONE_NEWNET) == 0) return "";
   const uid_t uid = geteuid();
   const gid_t gid = getegid();
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-    return std::string("no namespace: ") + std::strerror(errno);
+  // In two steps: the files of a network namespace that is made before there
+  // is a root to own them, /proc/net/ip_tables_names among them, are closed to
+  // everybody.
+  if (unshare(CLONE_NEWUSER) != 0) {
+    return std::string("no user namespace: ") + std::strerror(errno);
   }
   std::ofstream("/proc/self/setgroups") << "deny";
   std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
   std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-  return geteuid() == 0 ? "" : "cannot become root of a user namespace";
+  if (geteuid() != 0) return "cannot become root of a user namespace";
+  if (unshare(CLONE_NEWNET) == 0) return "";
+  return std::string("no network namespace: ") + std::strerror(errno);
 }
 
 }  // namespace
@@ -46,6 +52,12 @@ Ran RunShell(const std::string& command) {
   }
   ran.status = pclose(pipe);
   return ran;
+}
+
+bool UsersAreMapped() {
+  std::ifstream in("/proc/self/uid_map");
+  uint64_t inside = 0, outside = 0, count = 0;
+  return in >> inside >> outside >> count && count > 1;
 }
 
 std::string WithoutComments(const std::string& text) {

@@ -16,6 +16,10 @@ struct Ran {
 /// Runs a shell command to its end.
 Ran RunShell(const std::string& command);
 
+/// Whether users other than root exist here; -m owner takes only users that
+/// exist in the user namespace.
+bool UsersAreMapped();
+
 /// The lines that do not start with '#'.
 std::string WithoutComments(const std::string& text);
 
