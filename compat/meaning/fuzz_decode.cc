@@ -29,7 +29,7 @@ constexpr const char* kNames[] = {
     "hbh",       "dst",       "ipv6header", "helper",      "rpfilter",
     "policy",    "physdev",   "cpu",        "realm",       "socket",
     "devgroup",  "CHECKSUM",  "ECN",        "TCPOPTSTRIP", "TEE",
-    "AUDIT"};
+    "AUDIT",     "SET"};
 
 }  // namespace
 

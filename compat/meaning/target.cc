@@ -19,11 +19,15 @@
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_dscp.h>
 #include <linux/netfilter/xt_mark.h>
+#include <linux/netfilter/xt_set.h>
 #include <linux/netfilter_ipv4/ipt_ECN.h>
 #include <linux/netfilter_ipv4/ipt_REJECT.h>
 #include <linux/netfilter_ipv4/ipt_TTL.h>
 #include <linux/netfilter_ipv6/ip6t_HL.h>
 #include <linux/netfilter_ipv6/ip6t_REJECT.h>
+
+#include <algorithm>
+#include <type_traits>
 
 #include "compat/meaning/payload.h"
 
@@ -429,6 +433,34 @@ Result<Action> DecodeTee(Family family, const Extension& target) {
   return tee;
 }
 
+std::optional<SetSelection> SelectionOf(const xt_set_info& raw) {
+  if (raw.index == IPSET_INVALID_ID) return std::nullopt;
+  return SetSelection{raw.index, raw.dim,
+                      static_cast<uint8_t>((raw.flags & 0x7e) >> 1)};
+}
+
+template <typename Info>
+Result<Action> DecodeSet(Family, const Extension& target) {
+  ASSIGN_OR_RETURN(const auto raw, Read<Info>(target));
+  SetTarget set;
+  set.add = SelectionOf(raw.add_set);
+  set.remove = SelectionOf(raw.del_set);
+  if constexpr (!std::is_same_v<Info, xt_set_info_target_v1>) {
+    // Milliseconds of it fit 31 bits in the kernel.
+    constexpr uint32_t kNone = UINT32_MAX, kMax = (kNone >> 1) / 1000;
+    set.renew = raw.flags & IPSET_FLAG_EXIST;
+    if (raw.timeout != kNone) set.timeout_s = std::min(raw.timeout, kMax);
+  }
+  if constexpr (std::is_same_v<Info, xt_set_info_target_v3>) {
+    set.map = SelectionOf(raw.map_set);
+    set.map_inverted = raw.map_set.flags & IPSET_INV_MATCH;
+    set.map_mark = raw.flags & IPSET_FLAG_MAP_SKBMARK;
+    set.map_priority = raw.flags & IPSET_FLAG_MAP_SKBPRIO;
+    set.map_queue = raw.flags & IPSET_FLAG_MAP_SKBQUEUE;
+  }
+  return set;
+}
+
 Result<Action> DecodeAudit(Family, const Extension& target) {
   ASSIGN_OR_RETURN(const auto raw, Read<xt_audit_info>(target));
   if (raw.type > XT_AUDIT_TYPE_MAX) {
@@ -476,6 +508,9 @@ constexpr payload::Decoder<Action> kDecoders[] = {
     {"TCPOPTSTRIP", 0, true, true, DecodeTcpoptstrip},
     {"TEE", 1, true, true, DecodeTee},
     {"AUDIT", 0, true, true, DecodeAudit},
+    {"SET", 1, true, true, DecodeSet<xt_set_info_target_v1>},
+    {"SET", 2, true, true, DecodeSet<xt_set_info_target_v2>},
+    {"SET", 3, true, true, DecodeSet<xt_set_info_target_v3>},
 };
 
 }  // namespace

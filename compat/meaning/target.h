@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -201,6 +202,25 @@ struct TeeTarget {
   bool operator==(const TeeTarget&) const = default;
 };
 
+/// One set that -j SET names.
+struct SetSelection {
+  uint16_t index = 0;
+  uint8_t dimensions = 0;
+  uint8_t source_mask = 0;  // bit i: dimension i (from 0) is the source's
+  bool operator==(const SetSelection&) const = default;
+};
+
+/// -j SET: the packet's element goes into one ipset, out of another; a third
+/// says what to give the packet.
+struct SetTarget {
+  std::optional<SetSelection> add, remove, map;
+  bool renew = false;                 // --exist
+  std::optional<uint32_t> timeout_s;  // --timeout
+  bool map_inverted = false;
+  bool map_mark = false, map_priority = false, map_queue = false;
+  bool operator==(const SetTarget&) const = default;
+};
+
 enum class AuditType : uint8_t { kAccept, kDrop, kReject };
 
 /// -j AUDIT: a record for the audit subsystem; the packet goes on.
@@ -209,13 +229,12 @@ struct AuditTarget {
   bool operator==(const AuditTarget&) const = default;
 };
 
-using Action =
-    std::variant<RejectTarget, LogTarget, NflogTarget, NfqueueTarget,
-                 MarkTarget, ConnmarkTarget, SnatTarget, DnatTarget,
-                 MasqueradeTarget, RedirectTarget, NetmapTarget, CtTarget,
-                 NotrackTarget, TraceTarget, TcpmssTarget, DscpTarget,
-                 TosTarget, TtlTarget, ClassifyTarget, ChecksumTarget,
-                 EcnTarget, TcpoptstripTarget, TeeTarget, AuditTarget>;
+using Action = std::variant<
+    RejectTarget, LogTarget, NflogTarget, NfqueueTarget, MarkTarget,
+    ConnmarkTarget, SnatTarget, DnatTarget, MasqueradeTarget, RedirectTarget,
+    NetmapTarget, CtTarget, NotrackTarget, TraceTarget, TcpmssTarget,
+    DscpTarget, TosTarget, TtlTarget, ClassifyTarget, ChecksumTarget, EcnTarget,
+    TcpoptstripTarget, TeeTarget, AuditTarget, SetTarget>;
 
 /// Decodes the extension target of a rule; errors as DecodeMatch.
 [[nodiscard]] Result<Action> DecodeTarget(Family family,

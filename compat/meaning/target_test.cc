@@ -18,6 +18,7 @@
 #include <linux/netfilter/xt_TEE.h>
 #include <linux/netfilter/xt_connmark.h>
 #include <linux/netfilter/xt_mark.h>
+#include <linux/netfilter/xt_set.h>
 #include <linux/netfilter_ipv4/ipt_ECN.h>
 #include <linux/netfilter_ipv4/ipt_REJECT.h>
 #include <linux/netfilter_ipv4/ipt_TTL.h>
@@ -385,6 +386,31 @@ TEST(DecodeTarget, TheRarer) {
       (AuditTarget{AuditType::kReject}));
   EXPECT_EQ(Refused(Family::kIpv4, Make("AUDIT", 0, xt_audit_info{3})).code,
             ErrorCode::kRange);
+}
+
+TEST(DecodeTarget, Set) {
+  const xt_set_info none = {.index = IPSET_INVALID_ID, .dim = 0, .flags = 0};
+  const xt_set_info first = {.index = 3, .dim = 2, .flags = IPSET_DIM_ONE_SRC};
+  const xt_set_info second = {
+      .index = 4, .dim = 1, .flags = IPSET_DIM_ONE_SRC | IPSET_INV_MATCH};
+  SetTarget want;
+  want.add = SetSelection{3, 2, 1};
+  EXPECT_EQ(
+      Decoded<SetTarget>(Family::kIpv4,
+                         Make("SET", 1, xt_set_info_target_v1{first, none})),
+      want);
+  xt_set_info_target_v3 raw{first, second, second,
+                            IPSET_FLAG_EXIST | IPSET_FLAG_MAP_SKBMARK,
+                            UINT32_MAX};
+  want.remove = want.map = SetSelection{4, 1, 1};
+  want.renew = want.map_mark = want.map_inverted = true;
+  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
+  raw.timeout = UINT32_MAX - 1;
+  want.timeout_s = 2147483;
+  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
+  raw.timeout = 0;
+  want.timeout_s = 0;
+  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
 }
 
 TEST(DecodeTarget, UnknownNameStandsAtItsColumn) {
