@@ -7,6 +7,7 @@
 
 #include "compat/lower/blob_lower.h"
 #include "engines/blob/blob_table.h"
+#include "engines/core/ipset_text.h"
 #include "engines/core/twin_instance.h"
 
 namespace nfarena {
@@ -67,8 +68,10 @@ Status SupportsExtension(const char* what, bool known, const Rule& rule,
 
 class BlobInstance final : public TwinInstance {
  public:
-  explicit BlobInstance(const OpenOptions& options)
-      : TwinInstance(options), table_(family()), reader_(&table_) {}
+  BlobInstance(const OpenOptions& options, IpSets ipsets)
+      : TwinInstance(options, std::move(ipsets)),
+        table_(family(), net()),
+        reader_(&table_) {}
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
     RETURN_IF_ERROR(CheckFamily(ruleset));
@@ -180,7 +183,8 @@ class BlobEngineImpl final : public Engine {
       return Fail(ErrorCode::kUnsupported,
                   "a twin has no place outside of this program");
     }
-    return std::make_unique<BlobInstance>(options);
+    ASSIGN_OR_RETURN(IpSets sets, ReadIpSets(options.ipset_save));
+    return std::make_unique<BlobInstance>(options, std::move(sets));
   }
 
  private:

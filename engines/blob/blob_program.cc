@@ -30,10 +30,10 @@ class BlobLoader {
   BlobLoader(BlobProgram* program, BlobFault* fault)
       : program_(*program), fault_(*fault) {}
 
-  Status Run(std::span<const uint8_t> bytes, const XtSetSource* sets) {
+  Status Run(std::span<const uint8_t> bytes, NetState* net) {
     ReserveOnHugePages(&program_.bytes_, bytes.size());
     program_.bytes_.assign(bytes.begin(), bytes.end());
-    program_.sets_ = sets;
+    program_.net_ = net;
     ASSIGN_OR_RETURN(program_.view_, BlobView::Parse(program_.bytes_));
     PlaceEntries();
     const std::vector<uint8_t> hooks = program_.view_.HookMasks();
@@ -73,7 +73,9 @@ class BlobLoader {
     use.family = program_.family();
     use.table = table;
     use.hook_mask = hooks;
-    use.sets = program_.sets_;
+    use.net = program_.net_;
+    use.holds = &program_.holds_;
+    use.holds = &program_.holds_;
     use.wants_syn = false;
     for (uint32_t at = rule + kRuleHead; at < rule + size;) {
       const BlobAction action = program_.view_.ActionAt(at, &at);
@@ -191,9 +193,9 @@ class BlobLoader {
 };
 
 Result<std::unique_ptr<const BlobProgram>> BlobProgram::Load(
-    std::span<const uint8_t> bytes, const XtSetSource* sets, BlobFault* fault) {
+    std::span<const uint8_t> bytes, NetState* net, BlobFault* fault) {
   auto program = std::make_unique<BlobProgram>();
-  RETURN_IF_ERROR(BlobLoader(program.get(), fault).Run(bytes, sets));
+  RETURN_IF_ERROR(BlobLoader(program.get(), fault).Run(bytes, net));
   return std::unique_ptr<const BlobProgram>(std::move(program));
 }
 

@@ -54,8 +54,7 @@ class BlobProgram {
   /// BlobView::Parse, kUnsupported with ENOENT (unknown extension) and what
   /// the extension's check says, with the offset; `fault` says which rule.
   [[nodiscard]] static Result<std::unique_ptr<const BlobProgram>> Load(
-      std::span<const uint8_t> bytes, const XtSetSource* sets,
-      BlobFault* fault);
+      std::span<const uint8_t> bytes, NetState* net, BlobFault* fault);
 
   Family family() const { return view_.family(); }
   const uint8_t* base() const { return bytes_.data(); }
@@ -72,7 +71,7 @@ class BlobProgram {
   const std::vector<BlobStateInit>& states() const { return states_; }
   uint32_t state_bytes() const { return state_bytes_; }
   uint32_t counters_count() const { return view_.header().counters_count; }
-  const XtSetSource* sets() const { return sets_; }
+  NetState* net() const { return net_; }
   const std::vector<BlobChain>& chains() const { return view_.chains(); }
   /// For each chain: its index in its table.
   uint32_t ChainInTable(uint32_t chain) const { return chain_index_[chain]; }
@@ -93,7 +92,8 @@ class BlobProgram {
   std::vector<BlobUse> uses_;
   std::vector<BlobStateInit> states_;
   uint32_t state_bytes_ = 0;
-  const XtSetSource* sets_ = nullptr;
+  NetState* net_ = nullptr;
+  NamedHolds holds_;
 };
 
 }  // namespace nfarena

@@ -62,8 +62,8 @@ std::vector<Counters> BlobGeneration::Sum() const {
   return sum;
 }
 
-BlobTable::BlobTable(Family family, const XtSetSource* sets)
-    : family_(family), sets_(sets), published_(EmptyGeneration(family)) {}
+BlobTable::BlobTable(Family family, NetState* net)
+    : family_(family), net_(net), published_(EmptyGeneration(family)) {}
 
 Result<std::vector<Counters>> BlobTable::Load(
     std::span<const uint8_t> blob, std::span<const Counters> counters,
@@ -71,7 +71,7 @@ Result<std::vector<Counters>> BlobTable::Load(
   BlobFault unused;
   ASSIGN_OR_RETURN(
       auto program,
-      BlobProgram::Load(blob, sets_, fault != nullptr ? fault : &unused));
+      BlobProgram::Load(blob, net_, fault != nullptr ? fault : &unused));
   if (program->family() != family_) {
     return Fail(
         ErrorCode::kConflict,

@@ -56,7 +56,7 @@ struct BlobPosition {
 class BlobTable {
  public:
   /// The family of blobs it takes; an empty one is in force.
-  explicit BlobTable(Family family, const XtSetSource* sets = nullptr);
+  explicit BlobTable(Family family, NetState* net = nullptr);
 
   /// Puts a blob in force: built aside, then one pointer swapped, then waited
   /// until no reader is in the old one.  Returns the old one's counters by
@@ -101,7 +101,7 @@ class BlobTable {
 
  private:
   Family family_;
-  const XtSetSource* sets_;
+  NetState* net_;
   std::mutex writer_;
   Published<BlobGeneration> published_;
 };

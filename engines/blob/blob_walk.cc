@@ -80,7 +80,7 @@ class Walker {
         stage_(stage),
         trace_(trace),
         packet_(*packet),
-        xt_{packet, stage.table, nullptr, program_.sets()},
+        xt_{packet, stage.table, nullptr, program_.net()},
         in_(LoadAt<Words16>(
             reinterpret_cast<const uint8_t*>(packet->in.data()))),
         out_(LoadAt<Words16>(

@@ -1,5 +1,7 @@
 #include "engines/core/tracker.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -468,6 +470,27 @@ void Tracker::Taint(const PacketState& packet, std::string_view because) {
 void Tracker::Clear() {
   impl_ = std::make_unique<Impl>();
   named_state_.reset();
+}
+
+bool Tracker::IsOpen(const Tuple& tuple, uint16_t zone, uint8_t zone_directions,
+                     uint64_t now_ms) {
+  const TupleLink* link = impl_->Find(tuple, {zone, zone_directions}, now_ms);
+  if (link == nullptr) return false;
+  // TCP_CONNTRACK_TIME_WAIT, TCP_CONNTRACK_CLOSE
+  constexpr uint8_t kTimeWait = 7, kClose = 8;
+  const uint8_t state = link->node->connection.tcp_state;
+  return tuple.protocol != IPPROTO_TCP ||
+         (state != kTimeWait && state != kClose);
+}
+
+std::optional<Tuple> TupleOf(const PacketState& packet) {
+  const ConntrackHeader header =
+      FindConntrackHeader(packet.family, packet.bytes, 0);
+  Tuple tuple;
+  if (!header.ok || !TupleAt(packet.family, packet.bytes, 0, header, &tuple)) {
+    return std::nullopt;
+  }
+  return tuple;
 }
 
 size_t Tracker::connections_count() const { return impl_->in_table; }

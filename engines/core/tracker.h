@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "compat/model/result.h"
@@ -89,6 +90,9 @@ struct Connection {
   std::array<char, 16> masquerade_out{};
 };
 
+/// The tuple of a packet as it is; nothing when its header is too short.
+std::optional<Tuple> TupleOf(const PacketState& packet);
+
 /// 0 = original, 1 = reply (CTINFO2DIR).
 inline int DirectionOf(CtInfo info) {
   return info == CtInfo::kEstablishedReply || info == CtInfo::kRelatedReply ? 1
@@ -160,6 +164,10 @@ class Tracker {
   /// The outcome of this packet was left to chance: whatever follows of its
   /// flow is marked indeterminate with the same words.
   void Taint(const PacketState& packet, std::string_view because);
+  /// Whether a confirmed connection has this tuple in its original direction's
+  /// zone and, of TCP, is not closed.
+  bool IsOpen(const Tuple& tuple, uint16_t zone, uint8_t zone_directions,
+              uint64_t now_ms);
   void Clear();
   size_t connections_count() const;
   /// What matches remember under a name, for all rules that use the name (the

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
 #include <vector>
 
 namespace nfarena {
@@ -16,9 +17,10 @@ double NanosecondsSince(Clock::time_point start) {
 
 }  // namespace
 
-TwinInstance::TwinInstance(const OpenOptions& options)
+TwinInstance::TwinInstance(const OpenOptions& options, IpSets sets)
     : family_(options.family),
       topology_(options.topology),
+      net_{.sets = std::move(sets), .named = {}},
       path_(&topology_, &tracker_, this) {
   topology_.BuildIndex();
 }

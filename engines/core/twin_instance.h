@@ -8,6 +8,7 @@
 #include <span>
 
 #include "engines/core/engine.h"
+#include "engines/core/net_state.h"
 #include "engines/core/path.h"
 #include "engines/core/topology.h"
 #include "engines/core/tracker.h"
@@ -24,7 +25,7 @@ class TwinInstance : public Instance, protected StageEvaluator {
                             const ClassifyOptions& options) final;
 
  protected:
-  explicit TwinInstance(const OpenOptions& options);
+  TwinInstance(const OpenOptions& options, IpSets sets);
 
   /// Around each packet of Classify, and around all of Time.
   virtual void Arrive(const Packet& packet) { (void)packet; }
@@ -34,6 +35,8 @@ class TwinInstance : public Instance, protected StageEvaluator {
   Family family() const { return family_; }
   bool trace() const { return trace_; }
   Path& path() { return path_; }
+  /// With the sets of the options; it outlives every ruleset.
+  NetState* net() { return &net_; }
 
  private:
   Status CheckFamily(std::span<const Packet> packets) const;
@@ -45,6 +48,7 @@ class TwinInstance : public Instance, protected StageEvaluator {
   const Family family_;
   Topology topology_;
   Tracker tracker_;
+  NetState net_;
   bool trace_ = false;
   Path path_;
 };

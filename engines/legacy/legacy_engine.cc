@@ -11,6 +11,7 @@
 
 #include "compat/lower/xt_layout.h"
 #include "compat/lower/xt_table.h"
+#include "engines/core/ipset_text.h"
 #include "engines/core/twin_instance.h"
 #include "engines/legacy/legacy_table.h"
 
@@ -97,10 +98,11 @@ std::vector<uint8_t> CountersInfo(TableKind kind,
 
 class LegacyInstance final : public TwinInstance {
  public:
-  explicit LegacyInstance(const OpenOptions& options) : TwinInstance(options) {
+  LegacyInstance(const OpenOptions& options, IpSets ipsets)
+      : TwinInstance(options, std::move(ipsets)) {
     for (size_t i = 0; i < kTableKindCount; ++i) {
-      tables_[i] =
-          std::make_unique<LegacyTable>(family(), static_cast<TableKind>(i));
+      tables_[i] = std::make_unique<LegacyTable>(
+          family(), static_cast<TableKind>(i), net());
     }
   }
 
@@ -306,7 +308,8 @@ class LegacyEngineImpl final : public Engine {
       return Fail(ErrorCode::kUnsupported,
                   "a twin has no place outside of this program");
     }
-    return std::make_unique<LegacyInstance>(options);
+    ASSIGN_OR_RETURN(IpSets sets, ReadIpSets(options.ipset_save));
+    return std::make_unique<LegacyInstance>(options, std::move(sets));
   }
 };
 

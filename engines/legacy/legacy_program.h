@@ -77,8 +77,7 @@ class LegacyProgram {
   /// `fault` says which entry, when it is one.
   [[nodiscard]] static Result<std::shared_ptr<const LegacyProgram>> Translate(
       Family family, const LegacyReplaceHead& head,
-      std::span<const uint8_t> entries, const XtSetSource* sets,
-      LegacyFault* fault);
+      std::span<const uint8_t> entries, NetState* net, LegacyFault* fault);
 
   Family family() const { return family_; }
   TableKind kind() const { return kind_; }
@@ -93,7 +92,7 @@ class LegacyProgram {
   const std::array<uint32_t, 5>& underflow() const { return underflow_; }
   std::span<const LegacyExtensionUse> uses() const { return uses_; }
   uint32_t state_bytes() const { return state_bytes_; }
-  const XtSetSource* sets() const { return sets_; }
+  NetState* net() const { return net_; }
 
   /// GET_ENTRIES: the bytes as user space knows them.
   /// counters.size() == entries_count().
@@ -116,7 +115,8 @@ class LegacyProgram {
   std::array<uint32_t, 5> underflow_{};
   std::vector<LegacyExtensionUse> uses_;
   uint32_t state_bytes_ = 0;
-  const XtSetSource* sets_ = nullptr;
+  NetState* net_ = nullptr;
+  NamedHolds holds_;
 };
 
 /// The overlay on a match or target header; see the top of this file.

@@ -28,8 +28,8 @@ std::string_view TableNameIn(const char* name) {
 
 }  // namespace
 
-LegacyTable::LegacyTable(Family family, TableKind kind, const XtSetSource* sets)
-    : family_(family), kind_(kind), sets_(sets) {
+LegacyTable::LegacyTable(Family family, TableKind kind, NetState* net)
+    : family_(family), kind_(kind), net_(net) {
   const auto image = LowerXtTable(family, EmptyTable(kind));
   assert(image && "an empty table has a blob");
   // num_counters is compared with the entries in force; there are none yet.
@@ -76,7 +76,7 @@ Result<LegacyReplacement> LegacyTable::Translate(std::span<const uint8_t> bytes,
   ASSIGN_OR_RETURN(auto program,
                    LegacyProgram::Translate(
                        family_, checked, bytes.subspan(sizeof(head), head.size),
-                       sets_, fault));
+                       net_, fault));
   if (TableNameIn(head.name) != TableName(kind_)) {
     return Refuse(ENOENT,
                   fmt::format("no table '{}' here", TableNameIn(head.name)));

@@ -32,7 +32,7 @@ struct LegacyReplacement {
 class LegacyTable {
  public:
   /// The table as the kernel registers it: built-in chains, policy ACCEPT.
-  LegacyTable(Family family, TableKind kind, const XtSetSource* sets = nullptr);
+  LegacyTable(Family family, TableKind kind, NetState* net = nullptr);
 
   Family family() const { return family_; }
   TableKind kind() const { return kind_; }
@@ -78,7 +78,7 @@ class LegacyTable {
 
   Family family_;
   TableKind kind_;
-  const XtSetSource* sets_;
+  NetState* net_;
   std::unique_ptr<Generation> generation_;
 };
 

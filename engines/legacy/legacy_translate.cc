@@ -76,7 +76,7 @@ class LegacyTranslator {
   using Entry = typename Traits::Entry;
 
   LegacyTranslator(const LegacyReplaceHead& head,
-                   std::span<const uint8_t> entries, const XtSetSource* sets,
+                   std::span<const uint8_t> entries, NetState* net,
                    LegacyFault* fault, LegacyProgram* program)
       : head_(head), source_(entries), fault_(*fault), program_(*program) {
     program_.family_ = Traits::kFamily;
@@ -85,7 +85,7 @@ class LegacyTranslator {
     program_.valid_hooks_ = head.valid_hooks;
     program_.hook_entry_.fill(kNoOffset);
     program_.underflow_.fill(kNoOffset);
-    program_.sets_ = sets;
+    program_.net_ = net;
   }
 
   Status Run() {
@@ -398,7 +398,9 @@ class LegacyTranslator {
     use.hook_mask = static_cast<uint8_t>(e->comefrom);
     use.protocol = selector.proto;
     use.protocol_inverted = (selector.invflags & kInvertProtocol) != 0;
-    use.sets = program_.sets_;
+    use.net = program_.net_;
+    use.holds = &program_.holds_;
+    use.holds = &program_.holds_;
     use.wants_syn = false;
     for (size_t m = sizeof(Entry); m < e->target_offset;) {
       const uint8_t* header = reinterpret_cast<uint8_t*>(e) + m;
@@ -575,11 +577,10 @@ class LegacyTranslator {
 
 Result<std::shared_ptr<const LegacyProgram>> LegacyProgram::Translate(
     Family family, const LegacyReplaceHead& head,
-    std::span<const uint8_t> entries, const XtSetSource* sets,
-    LegacyFault* fault) {
+    std::span<const uint8_t> entries, NetState* net, LegacyFault* fault) {
   auto program = std::make_shared<LegacyProgram>();
   const Status status = WithXtTraits(family, [&]<typename Traits>() {
-    return LegacyTranslator<Traits>(head, entries, sets, fault, program.get())
+    return LegacyTranslator<Traits>(head, entries, net, fault, program.get())
         .Run();
   });
   RETURN_IF_ERROR(status);

@@ -182,7 +182,7 @@ class Walker {
         context_(*context),
         packet_(*packet),
         subject_(*packet),
-        xt_{packet, program.kind(), nullptr, program.sets()},
+        xt_{packet, program.kind(), nullptr, program.net()},
         hook_(static_cast<size_t>(hook)) {}
 
   StageVerdict Run() {

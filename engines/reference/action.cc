@@ -44,9 +44,16 @@ NatRange ToOneAddress(const NatParameters& to, const Address& address) {
   return range;
 }
 
+IpSetQuery QueryOf(const SetSelection& set) {
+  return {.set = set.index,
+          .dimensions = set.dimensions,
+          .source_parts = set.source_mask};
+}
+
 class Performance {
  public:
-  explicit Performance(PacketState* packet) : packet_(*packet) {}
+  Performance(SharedMemory* shared, PacketState* packet)
+      : shared_(*shared), packet_(*packet) {}
 
   Effect operator()(const RejectTarget& reject) {
     if (const auto answer = AnswerOf(reject, packet_);
@@ -248,6 +255,26 @@ class Performance {
 
   Effect operator()(const AuditTarget&) { return {}; }
 
+  Effect operator()(const SetTarget& set) {
+    IpSets& sets = *shared_.sets;
+    if (set.add) {
+      IpSetQuery query = QueryOf(*set.add);
+      query.renew = set.renew;
+      query.timeout_s = set.timeout_s;
+      sets.Add(query, &packet_);
+    }
+    if (set.remove) sets.Delete(QueryOf(*set.remove), &packet_);
+    if (!set.map) return {};
+    IpSetMapping mapping;
+    const bool found = sets.Test(QueryOf(*set.map), &packet_, &mapping);
+    if (found == set.map_inverted) return {};
+    if (set.map_mark) {
+      packet_.mark = (packet_.mark & ~mapping.mark_mask) ^ mapping.mark;
+    }
+    if (set.map_priority) packet_.priority = mapping.priority;
+    return {};
+  }
+
  private:
   Effect Record(LogRecord record) {
     if (packet_.outcome != nullptr) {
@@ -317,13 +344,15 @@ class Performance {
     return {};
   }
 
+  SharedMemory& shared_;
   PacketState& packet_;
 };
 
 }  // namespace
 
-Effect Perform(const Action& action, PacketState* packet) {
-  return std::visit(Performance(packet), action);
+Effect Perform(const Action& action, SharedMemory* shared,
+               PacketState* packet) {
+  return std::visit(Performance(shared, packet), action);
 }
 
 }  // namespace nfarena::reference

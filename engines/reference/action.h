@@ -5,6 +5,7 @@
 
 #include "compat/meaning/target.h"
 #include "engines/core/packet_state.h"
+#include "engines/reference/shared_memory.h"
 
 namespace nfarena::reference {
 
@@ -21,7 +22,7 @@ struct Effect {
 };
 
 /// Does what `action` says: changes the packet, its connection, its outcome's
-/// logs, or sends an answer.
-Effect Perform(const Action& action, PacketState* packet);
+/// logs, the ipsets, or sends an answer.
+Effect Perform(const Action& action, SharedMemory* shared, PacketState* packet);
 
 }  // namespace nfarena::reference

@@ -100,7 +100,8 @@ TEST(Action, ConnmarkShifts) {
     stand.connection.mark = 0xab0;
     stand.Track(CtInfo::kEstablished);
     connmark.shift_right = right;
-    Perform(connmark, &stand.state);
+    SharedMemory none;
+    Perform(connmark, &none, &stand.state);
     return stand.state.mark;
   };
   EXPECT_EQ(restored(true), 0xabu);
@@ -156,7 +157,8 @@ TEST(Action, Ecn) {
   EcnTarget ecn;
   ecn.set_ip = true;
   ecn.ip_ect = 2;
-  Perform(ecn, &ip.state);
+  SharedMemory none;
+  Perform(ecn, &none, &ip.state);
   EXPECT_EQ(ip.state.bytes[1], 0xba);
   EXPECT_TRUE(ChecksumsHold(ip.state));
 }

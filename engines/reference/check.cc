@@ -27,6 +27,8 @@ tl::unexpected<Error> Refuse(int errno_value, std::string reason) {
               "the kernel refuses it: " + std::move(reason), {}, errno_value);
 }
 
+constexpr uint8_t kIpSetDimensionsMax = 6;  // IPSET_DIM_MAX
+
 constexpr uint8_t Bit(Hook hook) {
   return static_cast<uint8_t>(1u << static_cast<unsigned>(hook));
 }
@@ -121,12 +123,12 @@ struct MatchChecker {
     }
     return {};
   }
-  Status operator()(const SetMatch&) const {
-    // They are the kernel's, not the ruleset's.
-    return NotModelled("the members of the ipset are not known here");
-  }
-  Status operator()(const ConnlimitMatch&) const {
-    return NotModelled("connections are not counted by address here");
+  Status operator()(const SetMatch& set) const {
+    if (set.dimensions > kIpSetDimensionsMax) {
+      return Refuse(ERANGE, "too many dimensions");
+    }
+    if (use.sets == nullptr) return {};
+    return use.sets->Check(set.index);
   }
   Status operator()(const HashlimitMatch& limit) const {
     if (HashlimitOverflows(limit)) {
@@ -248,6 +250,19 @@ struct TargetChecker {
   Status operator()(const TcpoptstripTarget&) const {
     RETURN_IF_ERROR(NeedTable(use, TableKind::kMangle));
     return NeedProtocol(rule, {kTcp}, "-p tcp");
+  }
+  Status operator()(const SetTarget& set) const {
+    for (const auto& named : {set.add, set.remove, set.map}) {
+      if (!named) continue;
+      if (named->dimensions > kIpSetDimensionsMax) {
+        return Refuse(ERANGE, "too many dimensions");
+      }
+      if (use.sets != nullptr) RETURN_IF_ERROR(use.sets->Check(named->index));
+    }
+    if (!set.map) return {};
+    RETURN_IF_ERROR(NeedTable(use, TableKind::kMangle));
+    if (!set.map_priority && !set.map_queue) return {};
+    return NeedHooks(use, kFwd | kOut | kPost);
   }
   Status operator()(const TeeTarget&) const {
     return NotModelled("the way of a copy is not followed here");

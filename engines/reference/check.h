@@ -9,6 +9,7 @@
 #include "compat/meaning/target.h"
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
+#include "engines/core/ipset.h"
 
 namespace nfarena::reference {
 
@@ -18,6 +19,8 @@ struct Use {
   TableKind table = TableKind::kFilter;
   /// 1 << Hook for every hook from which the rule's chain is reached.
   uint8_t hooks = 0;
+  /// The ipsets that rules may name; nullptr: not asked for.
+  const IpSets* sets = nullptr;
 };
 
 /// For each chain of the table, the hooks that reach it.

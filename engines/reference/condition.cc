@@ -333,10 +333,6 @@ class Evaluation {
     return hit != statistic.inverted;
   }
 
-  /// Refused when the ruleset is loaded.
-  bool operator()(const SetMatch&) { return false; }
-  bool operator()(const ConnlimitMatch&) { return false; }
-
   /// Those that stand in files of their own.
   template <typename Other>
   bool operator()(const Other& other) {

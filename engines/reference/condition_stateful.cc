@@ -168,6 +168,19 @@ bool Holds(const ConnbytesMatch& connbytes, const Question& question) {
          connbytes.inverted;
 }
 
+bool Holds(const ConnlimitMatch& connlimit, const Question& question) {
+  const PacketState& packet = question.packet;
+  const Address address =
+      Masked(connlimit.destination ? DestinationOf(packet) : SourceOf(packet),
+             connlimit.mask);
+  const auto count = question.memory.connections.Count(address, packet);
+  if (!count) return question.Malformed();
+  const bool over = count->now > connlimit.limit;
+  return question.Answer(over != connlimit.inverted,
+                         over == (count->at_most > connlimit.limit),
+                         "connlimit");
+}
+
 bool Holds(const QuotaMatch& quota, const Question& question) {
   const uint64_t bytes = question.packet.bytes.size();
   const bool within = question.memory.quota_bytes >= bytes;

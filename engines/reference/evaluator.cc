@@ -45,6 +45,10 @@ bool AllHold(const Rule& rule, RuleMeaning* meaning, SharedMemory* shared,
 
 }  // namespace
 
+Evaluator::Evaluator(IpSets* sets) {
+  shared_.sets = sets != nullptr ? sets : &none_;
+}
+
 Status Evaluator::Load(const Ruleset& ruleset) {
   std::array<bool, kTableKindCount> all;
   all.fill(true);
@@ -57,7 +61,8 @@ Status Evaluator::Change(Ruleset ruleset,
   for (const Table& table : ruleset.tables) {
     const size_t i = IndexOf(table.kind);
     if (!touched[i]) continue;
-    ASSIGN_OR_RETURN(meanings[i], DecodeTable(ruleset.family, table));
+    ASSIGN_OR_RETURN(meanings[i],
+                     DecodeTable(ruleset.family, table, shared_.sets));
   }
   for (size_t i = 0; i < kTableKindCount; ++i) {
     if (touched[i]) meanings_[i] = std::move(meanings[i]);
@@ -133,7 +138,7 @@ StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
     // A match can hold because it is inverted although the packet is broken;
     // it is dropped then all the same, after what the target does to it.
     if (packet->hotdrop) {
-      if (rule_meaning.action) Perform(*rule_meaning.action, packet);
+      if (rule_meaning.action) Perform(*rule_meaning.action, &shared_, packet);
       return verdict(VerdictKind::kDrop);
     }
 
@@ -158,7 +163,7 @@ StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
         at = {*table->FindChain(rule.target.chain), 0};
         break;
       case TargetKind::kExtension: {
-        const Effect effect = Perform(*rule_meaning.action, packet);
+        const Effect effect = Perform(*rule_meaning.action, &shared_, packet);
         switch (effect.kind) {
           case EffectKind::kContinue:
             ++at.rule;
@@ -178,7 +183,7 @@ StageVerdict Evaluator::WalkChains(Table* table, TableMeaning* meaning,
 
 Status CheckRuleset(const Ruleset& ruleset) {
   for (const Table& table : ruleset.tables) {
-    RETURN_IF_ERROR(DecodeTable(ruleset.family, table));
+    RETURN_IF_ERROR(DecodeTable(ruleset.family, table, nullptr));
   }
   return {};
 }

@@ -14,6 +14,9 @@ namespace nfarena::reference {
 
 class Evaluator : public StageEvaluator {
  public:
+  /// Rules may name `sets`, which must outlive this; nullptr: there are none.
+  explicit Evaluator(IpSets* sets = nullptr);
+
   /// Puts `ruleset` in force, with its counters.  What is remembered by name
   /// stays where the new ruleset uses the name too, all else is forgotten.  On
   /// error nothing changes.
@@ -37,6 +40,7 @@ class Evaluator : public StageEvaluator {
 
   Ruleset ruleset_;
   std::array<std::optional<TableMeaning>, kTableKindCount> meanings_;
+  IpSets none_;  // the sets, where none are given
   SharedMemory shared_;
   bool trace_ = false;
 };

@@ -164,7 +164,14 @@ std::optional<HashlimitKey> HashlimitKeyOf(const HashlimitMatch& config,
     key.destination = Prefix(DestinationOf(packet), config.destination_bits);
   }
   if (!config.by_source_port && !config.by_destination_port) return key;
-  if (!IsIpv4(packet) && !packet.headers.transport_ok) return std::nullopt;
+  if (!IsIpv4(packet)) {
+    if (!packet.headers.transport_ok ||
+        packet.headers.protocol == IPPROTO_NONE) {
+      return std::nullopt;
+    }
+    // Of a later fragment the kernel knows no protocol (IPv4: its data).
+    if (packet.headers.fragment_offset != 0) return key;
+  }
   const auto offset = PortsOffset(packet.headers.protocol);
   if (!offset) return key;
   const auto ports = BytesAt(packet, packet.headers.transport + *offset, 4);

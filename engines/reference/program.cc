@@ -56,12 +56,13 @@ Result<RuleMeaning> DecodeRule(const Use& use, const Rule& rule) {
 
 }  // namespace
 
-Result<TableMeaning> DecodeTable(Family family, const Table& table) {
+Result<TableMeaning> DecodeTable(Family family, const Table& table,
+                                 const IpSets* sets) {
   ASSIGN_OR_RETURN(const auto hooks, HooksOfChains(table));
   TableMeaning meaning;
   meaning.chains.resize(table.chains.size());
   for (size_t i = 0; i < table.chains.size(); ++i) {
-    const Use use{family, table.kind, hooks[i]};
+    const Use use{family, table.kind, hooks[i], sets};
     meaning.chains[i].reserve(table.chains[i].rules.size());
     for (const Rule& rule : table.chains[i].rules) {
       ASSIGN_OR_RETURN(auto decoded, DecodeRule(use, rule));

@@ -14,6 +14,8 @@
 #include "compat/meaning/target.h"
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
+#include "engines/core/connection_counts.h"
+#include "engines/core/ipset.h"
 
 namespace nfarena::reference {
 
@@ -29,6 +31,8 @@ struct Memory {
   // statistic
   uint32_t count = 0;
   uint64_t random = 0;
+  // connlimit
+  ConnectionCounts connections;
   // quota: what is left
   uint64_t quota_bytes = 0;
 };
@@ -52,7 +56,9 @@ struct TableMeaning {
 /// Errors: kUnsupported (no meaning known, or the kernel would refuse the rule;
 /// then with its errno), kRange (bad payload), kConflict (jump to nowhere,
 /// loop of chains).  `place` names line and column of the extension.
+/// Rules may name `sets`; nullptr: whether they are there is not asked.
 [[nodiscard]] Result<TableMeaning> DecodeTable(Family family,
-                                               const Table& table);
+                                               const Table& table,
+                                               const IpSets* sets);
 
 }  // namespace nfarena::reference

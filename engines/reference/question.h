@@ -42,8 +42,12 @@ inline constexpr uint64_t kDoubtJiffies = 2 * kJiffiesPerSecond;
 bool Holds(const RecentMatch& recent, const Question& question);
 bool Holds(const HashlimitMatch& limit, const Question& question);
 bool Holds(const ConnbytesMatch& connbytes, const Question& question);
+bool Holds(const ConnlimitMatch& connlimit, const Question& question);
 bool Holds(const QuotaMatch& quota, const Question& question);
 bool Holds(const TimeMatch& time, const Question& question);
+
+// condition_set.cc
+bool Holds(const SetMatch& set, const Question& question);
 
 // condition_headers.cc
 bool Holds(const EcnMatch& ecn, const Question& question);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "engines/core/ipset_text.h"
 #include "engines/core/twin_instance.h"
 #include "engines/reference/describe.h"
 #include "engines/reference/evaluator.h"
@@ -41,8 +42,8 @@ size_t BytesOf(const Rule& rule) {
 
 class ReferenceInstance final : public TwinInstance {
  public:
-  explicit ReferenceInstance(const OpenOptions& options)
-      : TwinInstance(options) {
+  ReferenceInstance(const OpenOptions& options, IpSets ipsets)
+      : TwinInstance(options, std::move(ipsets)), evaluator_(&net()->sets) {
     Ruleset empty;
     empty.family = family();
     // An empty ruleset holds nothing to refuse.
@@ -133,7 +134,8 @@ class ReferenceEngineImpl : public Engine {
       return Fail(ErrorCode::kUnsupported,
                   "only a kernel engine acts on the caller's namespace");
     }
-    return std::make_unique<ReferenceInstance>(options);
+    ASSIGN_OR_RETURN(IpSets sets, ReadIpSets(options.ipset_save));
+    return std::make_unique<ReferenceInstance>(options, std::move(sets));
   }
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "compat/meaning/match.h"
+#include "engines/core/ipset.h"
 
 namespace nfarena::reference {
 
@@ -59,6 +60,8 @@ struct HashlimitTable {
 };
 
 struct SharedMemory {
+  /// The ipsets of the instance.
+  IpSets* sets = nullptr;
   std::map<std::string, RecentList> recent;
   std::map<std::string, HashlimitTable> hashlimit;
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "compat/model/ruleset.h"
+#include "engines/core/net_state.h"
 
 namespace nfarena {
 struct XtMatch;
@@ -395,6 +396,7 @@ struct CompatUse {
   const XtMatch* match = nullptr;
   const XtTarget* target = nullptr;
   void* state = nullptr;
+  NamedHolds holds;  // what the extension names and other rules share
 };
 
 #define VM_OPCODE(id, expression, layout, kernel_size) \

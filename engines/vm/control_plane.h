@@ -87,6 +87,9 @@ class ControlPlane {
   }
   /// Changes with every commit that adds, deletes or changes a chain.
   uint64_t topology_version() const { return topology_version_; }
+  /// What compat matches may ask; nullptr: rules that would are refused.
+  void set_net(NetState* net) { net_ = net; }
+  NetState* net() const { return net_; }
   /// Rules in force that make the kernel track connections.
   bool needs_tracking() const { return tracking_users_ > 0; }
 
@@ -299,6 +302,7 @@ class ControlPlane {
   uint32_t random_ = 0x9e3779b9;
   CounterPool counters_;
   std::vector<CompatUse> compat_uses_;
+  NetState* net_ = nullptr;
   std::vector<uint32_t> free_compat_uses_;
 
   // Buffers kept from rule to rule.

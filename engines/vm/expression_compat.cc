@@ -106,6 +106,9 @@ Errno InitPayload(DecodeContext* context, const AttributeTable& attributes,
   std::memcpy(payload, info.payload().data(), size);
   XtUse use;
   Errno error = MakeUse(*context, &use);
+  CompatUse compat;
+  use.net = context->control->net();
+  use.holds = &compat.holds;
   if (error != 0) return error;
   if (XT_ALIGN(info.size()) != XT_ALIGN(size)) return EINVAL;
   const std::span<const uint8_t> bytes(payload, size);
@@ -115,7 +118,6 @@ Errno InitPayload(DecodeContext* context, const AttributeTable& attributes,
     error = ErrnoOf(target->check(bytes, use));
   }
   if (error != 0) return error;
-  CompatUse compat;
   compat.match = match;
   compat.target = target;
   compat.state =

@@ -445,7 +445,8 @@ namespace {
 
 int32_t RunMatch(const CompatUse& use, const uint8_t* payload, Frame* frame) {
   PacketState* packet = frame->view->packet;
-  const XtContext context{packet, frame->table, use.state};
+  const XtContext context{packet, frame->table, use.state,
+                          frame->control->net()};
   packet->hotdrop = false;
   const bool match = use.match->match(payload, context);
   if (packet->hotdrop) return kVerdictDrop;
@@ -460,7 +461,8 @@ int32_t Run(const CompatCode& code, Frame* frame) {
     return RunMatch(use, code.payload(), frame);
   }
   PacketState* packet = frame->view->packet;
-  const XtContext context{packet, frame->table, use.state};
+  const XtContext context{packet, frame->table, use.state,
+                          frame->control->net()};
   packet->hotdrop = false;
   const XtTargetResult result = use.target->target(code.payload(), context);
   frame->view->Refresh();

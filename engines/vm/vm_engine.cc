@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "compat/lower/nft_batch.h"
+#include "engines/core/ipset_text.h"
 #include "engines/core/twin_instance.h"
 #include "engines/vm/control_plane.h"
 #include "engines/vm/disassemble.h"
@@ -115,8 +116,12 @@ Error Explain(const Ruleset& ruleset, const NftBatch& batch,
 
 class VmInstance final : public TwinInstance {
  public:
-  VmInstance(const OpenOptions& options, const NftOptions& lowering)
-      : TwinInstance(options), lowering_(lowering), machine_(&control_) {
+  VmInstance(const OpenOptions& options, IpSets ipsets,
+             const NftOptions& lowering)
+      : TwinInstance(options, std::move(ipsets)),
+        lowering_(lowering),
+        machine_(&control_) {
+    control_.set_net(net());
     in_force_.family = family();
   }
 
@@ -313,7 +318,9 @@ class VmEngineImpl final : public Engine {
   Status Supports(const Ruleset& ruleset) const override {
     ASSIGN_OR_RETURN(const NftBatch batch,
                      LowerNftRuleset(ruleset, lowering_, 0));
+    NetState net{.sets = IpSets::Unknown(), .named = {}};
     ControlPlane scratch;
+    scratch.set_net(&net);
     const BatchResult result = scratch.Submit(batch.bytes);
     if (result.committed) return {};
     Error error = Explain(ruleset, batch, result);
@@ -338,7 +345,8 @@ class VmEngineImpl final : public Engine {
       return Fail(ErrorCode::kUnsupported,
                   "a twin has no place outside of this program");
     }
-    return std::make_unique<VmInstance>(options, lowering_);
+    ASSIGN_OR_RETURN(IpSets sets, ReadIpSets(options.ipset_save));
+    return std::make_unique<VmInstance>(options, std::move(sets), lowering_);
   }
 
  private:

@@ -13,6 +13,7 @@
 
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
+#include "engines/core/net_state.h"
 #include "engines/core/packet_state.h"
 
 namespace nfarena {
@@ -25,40 +26,12 @@ struct XtStateLayout {
   void (*init)(const uint8_t* payload, void* state) = nullptr;
 };
 
-/// How -m set and -j SET ask for an element of a set.
-/// Source: include/linux/netfilter/ipset/ip_set.h, struct ip_set_adt_opt.
-struct XtSetQuery {
-  uint16_t index = 0;          // ip_set_id_t of the payload
-  uint8_t dimensions = 0;      // parts given: "src,dst" is 2
-  uint8_t flags = 0;           // bit k (from 1): part k is of the source
-  uint32_t command_flags = 0;  // IPSET_FLAG_*
-  /// Counter conditions, IPSET_COUNTER_*; 0 = none.
-  uint8_t packets_op = 0, bytes_op = 0;
-  uint64_t packets = 0, bytes = 0;
-
-  bool part_is_source(unsigned part) const { return (flags >> part) & 1u; }
-};
-
-/// The ipsets a ruleset refers to.  Sets live outside xtables (in the kernel,
-/// or in an "ipset save" text), so whoever owns them supplies this; without it
-/// rules that name a set are refused by their check.
-class XtSetSource {
- public:
-  virtual ~XtSetSource() = default;
-  /// Whether a set of that index exists.
-  virtual bool Exists(uint16_t index) const = 0;
-  /// ip_set_test(): whether the packet's element is in the set.  A set of
-  /// another family or of more dimensions than asked for has no element.
-  virtual bool Test(const XtSetQuery& query,
-                    const PacketState& packet) const = 0;
-};
-
 /// What a function sees besides its payload.
 struct XtContext {
   PacketState* packet;
   TableKind table;
   void* state;  // XtStateLayout bytes, 8-aligned; nullptr when it has none
-  const XtSetSource* sets = nullptr;  // nullptr: no rule names a set
+  NetState* net = nullptr;  // nullptr: no rule names a set or a state
 };
 
 enum class XtVerdict : uint8_t { kContinue, kAccept, kDrop, kQueue, kStolen };
@@ -110,7 +83,10 @@ struct XtUse {
   /// Whether the rule has a tcp match that wants SYN (XtWantsSyn), which
   /// TCPMSS demands; unset = not asked, as for nft_compat.
   std::optional<bool> wants_syn;
-  const XtSetSource* sets = nullptr;
+  /// nullptr: rules that name a set or a state are refused.
+  NetState* net = nullptr;
+  /// Keeps the states that rules name; the program owns it.
+  NamedHolds* holds = nullptr;
 };
 
 /// Whether this match of a rule makes it one about SYN packets.

@@ -114,6 +114,35 @@ DECLARE_MATCH(MatchPhysdev);
 DECLARE_CHECK(CheckPhysdev);
 DECLARE_MATCH(MatchHelper);
 
+// match_host.cc
+DECLARE_MATCH(MatchCpu);
+DECLARE_CHECK(CheckCpu);
+DECLARE_MATCH(MatchDevgroup);
+DECLARE_CHECK(CheckDevgroup);
+DECLARE_MATCH(MatchPolicy);
+DECLARE_CHECK(CheckPolicy);
+DECLARE_MATCH(MatchSocket);
+DECLARE_CHECK(CheckSocket1);
+DECLARE_CHECK(CheckSocket2);
+DECLARE_CHECK(CheckSocket3);
+
+// match_time.cc
+DECLARE_MATCH(MatchTime);
+DECLARE_CHECK(CheckTime);
+
+// match_connlimit.cc
+DECLARE_MATCH(MatchConnlimit);
+DECLARE_CHECK(CheckConnlimit);
+extern const XtStateLayout kConnlimitState;
+
+// match_hashlimit.cc
+DECLARE_MATCH(MatchHashlimit1);
+DECLARE_MATCH(MatchHashlimit2);
+DECLARE_MATCH(MatchHashlimit3);
+DECLARE_CHECK(CheckHashlimit1);
+DECLARE_CHECK(CheckHashlimit2);
+DECLARE_CHECK(CheckHashlimit3);
+
 // match_set.cc
 DECLARE_MATCH(MatchSet0);
 DECLARE_CHECK(CheckSet0);

@@ -32,6 +32,15 @@ DECLARE_TARGET_CHECK(CheckNfqueue1);
 DECLARE_TARGET_CHECK(CheckNfqueue2);
 DECLARE_TARGET_CHECK(CheckNfqueue3);
 
+// target_set.cc
+DECLARE_TARGET(TargetSet0);
+DECLARE_TARGET(TargetSet1);
+DECLARE_TARGET(TargetSet2);
+DECLARE_TARGET(TargetSet3);
+DECLARE_TARGET_CHECK(CheckSetTarget0);
+DECLARE_TARGET_CHECK(CheckSetTarget1);
+DECLARE_TARGET_CHECK(CheckSetTarget3);
+
 // target_mark.cc
 DECLARE_TARGET(TargetMark);
 DECLARE_TARGET(TargetConnmark1);

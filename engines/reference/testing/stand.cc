@@ -5,9 +5,11 @@
 
 #include <algorithm>
 
+#include "compat/syntax/known_sets.h"
 #include "compat/syntax/save_parser.h"
 #include "engines/core/bytes.h"
 #include "engines/core/checksum.h"
+#include "engines/core/ipset_text.h"
 
 namespace nfarena::reference::testing {
 namespace {
@@ -185,8 +187,16 @@ void Stand::Track(CtInfo info) {
   state.connection = &connection;
 }
 
-Bench::Bench(Family family, TableKind table, std::string_view lines)
+Bench::Bench(Family family, TableKind table, std::string_view lines,
+             std::string_view ipset_save)
     : table_(table) {
+  auto sets = ReadIpSets(ipset_save);
+  const auto known = ReadKnownSets(ipset_save);
+  if (!sets || !known) {
+    error_ = "sets: " + (sets ? known.error() : sets.error()).ToString();
+    return;
+  }
+  sets_ = std::move(*sets);
   std::string text = "*";
   text += TableName(table);
   text += "\n";
@@ -194,6 +204,7 @@ Bench::Bench(Family family, TableKind table, std::string_view lines)
   text += "\nCOMMIT\n";
   ParseOptions options;
   options.family = family;
+  options.sets = &*known;
   std::vector<Warning> warnings;
   auto ruleset = ParseSave(text, options, &warnings);
   if (!ruleset) {

@@ -81,19 +81,23 @@ struct Stand {
 /// COMMIT.
 class Bench {
  public:
-  Bench(Family family, TableKind table, std::string_view lines);
+  /// Rules may name the sets that `ipset_save` makes.
+  Bench(Family family, TableKind table, std::string_view lines,
+        std::string_view ipset_save = "");
 
   /// Empty when the ruleset was parsed and loaded.
   const std::string& error() const { return error_; }
   int error_number() const { return error_number_; }
   Evaluator& evaluator() { return evaluator_; }
+  const IpSets& sets() const { return sets_; }
   StageVerdict Evaluate(Stand* stand);
   /// "filter/FORWARD/1"
   std::string Name(const RuleRef& ref) const;
 
  private:
   TableKind table_;
-  Evaluator evaluator_;
+  IpSets sets_;
+  Evaluator evaluator_{&sets_};
   std::string error_;
   int error_number_ = 0;
 };

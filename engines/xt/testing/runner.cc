@@ -73,8 +73,11 @@ void Standing::Track(CtInfo info) {
 }
 
 RuleRunner::RuleRunner(Family family, TableKind table, std::string_view text,
-                       uint8_t hooks, std::optional<TableKind> checked_in)
-    : family_(family), table_(checked_in.value_or(table)) {
+                       uint8_t hooks, std::optional<TableKind> checked_in,
+                       NetState* net)
+    : family_(family),
+      table_(checked_in.value_or(table)),
+      net_(net != nullptr ? net : &own_net_) {
   Result<Rule> rule = ParseRule(text, family, table);
   if (!rule) {
     error_ = "parser: " + rule.error().ToString();
@@ -91,6 +94,8 @@ bool RuleRunner::Prepare(const Rule& rule, uint8_t hooks) {
   use.hook_mask = hooks;
   use.protocol = rule.selector.protocol;
   use.protocol_inverted = rule.selector.inverted & kInvertProtocol;
+  use.net = net_;
+  use.holds = &holds_;
   bool wants_syn = false;
   const auto refused = [this](const Status& status) {
     if (status) return false;
@@ -130,7 +135,8 @@ bool RuleRunner::Prepare(const Rule& rule, uint8_t hooks) {
 XtContext RuleRunner::ContextOf(Part& part, Standing* standing) {
   return {.packet = &standing->state,
           .table = table_,
-          .state = part.state.empty() ? nullptr : part.state.data()};
+          .state = part.state.empty() ? nullptr : part.state.data(),
+          .net = net_};
 }
 
 bool RuleRunner::Matches(Standing* standing) {

@@ -43,10 +43,12 @@ class RuleRunner {
  public:
   /// Parses and checks the rule; a failure of either is in `error()`.  The
   /// check may be told another table than the parser, which has its own
-  /// opinion of what belongs where.
+  /// opinion of what belongs where.  Rules that are to share sets and named
+  /// states are given one `net`.
   RuleRunner(Family family, TableKind table, std::string_view text,
              uint8_t hooks = 1 << static_cast<int>(Hook::kForward),
-             std::optional<TableKind> checked_in = std::nullopt);
+             std::optional<TableKind> checked_in = std::nullopt,
+             NetState* net = nullptr);
 
   /// Empty when the rule was taken.
   const std::string& error() const { return error_; }
@@ -73,6 +75,9 @@ class RuleRunner {
 
   Family family_;
   TableKind table_;
+  NetState own_net_;
+  NetState* net_;
+  NamedHolds holds_;
   Selector selector_;
   std::vector<Part> matches_;
   std::optional<Part> target_;
