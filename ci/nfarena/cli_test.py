@@ -507,6 +507,28 @@ class Rights(Command):
                 self.assertEqual(done.returncode, 3, done.stderr)
                 self.assertIn(listed[engine]["reason"], done.stderr)
 
+    def test_root_of_a_user_namespace(self) -> None:
+        """Who is root, but not of the network he is in, gets one of his own."""
+        call = ["unshare", "--user", "--map-root-user"]
+        if os.geteuid() == 0:
+            call = [*self.USER, *call]
+            os.chmod(self.folder, 0o755)
+        if subprocess.run([*call, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no user namespaces here")
+        path = self.file("r", RULES)
+        done = subprocess.run([*call, NFARENA, "engines", "--json"], capture_output=True, text=True,
+                              timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        listed = {e["name"]: e for e in json.loads(done.stdout)}
+        for engine in KERNELS:
+            done = subprocess.run([*call, NFARENA, "restore", "--engine", engine, path],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0 if listed[engine]["available"] else 3, done.stderr)
+            done = subprocess.run([*call, NFARENA, "restore", "--in-place", "--engine", engine, path],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertIn("no right to change the network namespace", done.stderr)
+
     def test_in_place_needs_the_right(self) -> None:
         path = self.file("r", RULES)
         for engine in KERNELS:

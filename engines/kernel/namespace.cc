@@ -31,7 +31,9 @@ void GoBack(int fd) {
 
 Result<Namespace> Namespace::Create() {
   ASSIGN_OR_RETURN(UniqueFd home, OpenOwn());
-  if (unshare(CLONE_NEWNET) != 0) {
+  // Root of a user namespace may leave a network that is not his and not come
+  // back: so the way back is tried first.
+  if (setns(home.get(), CLONE_NEWNET) != 0 || unshare(CLONE_NEWNET) != 0) {
     return FailErrno("cannot make a network namespace");
   }
   Result<UniqueFd> made = OpenOwn();
