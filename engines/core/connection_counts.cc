@@ -1,5 +1,7 @@
 #include "engines/core/connection_counts.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 
 namespace nfarena {
@@ -21,6 +23,10 @@ std::optional<ConnectionCount> ConnectionCounts::Count(
     current.tuple = *tuple;
   }
 
+  current.may_be_reset = current.tuple.protocol == IPPROTO_TCP &&
+                         packet.hook != Hook::kForward &&
+                         packet.route != RouteKind::kForward;
+
   List& list = lists_[{address, current.zone}];
   std::erase_if(list.seen, [&packet](const Seen& seen) {
     return packet.tracker == nullptr ||
@@ -39,6 +45,10 @@ std::optional<ConnectionCount> ConnectionCounts::Count(
   ConnectionCount count;
   count.now = static_cast<uint32_t>(list.seen.size());
   count.at_most = std::max(list.added, count.now);
+  count.at_least = static_cast<uint32_t>(std::count_if(
+      list.seen.begin(), list.seen.end(), [&current](const Seen& seen) {
+        return !seen.may_be_reset || seen.tuple == current.tuple;
+      }));
   return count;
 }
 

@@ -4,7 +4,8 @@
 // them are still there; it does so at most once a jiffy, so a connection that
 // has ended, or a packet that comes twice, may be counted for a moment longer.
 // Here a count is what is there now, together with the most that a kernel
-// could have counted by then.
+// could have counted by then, and the least: a host that nobody listens on
+// resets the TCP connections that it is offered, which no twin follows.
 // Source: net/netfilter/nf_conncount.c.
 #pragma once
 
@@ -21,7 +22,13 @@ namespace nfarena {
 
 struct ConnectionCount {
   uint32_t now = 0;
-  uint32_t at_most = 0;
+  uint32_t at_least = 0, at_most = 0;
+
+  /// Whether there are more than `limit`, and whether that is certain.
+  bool IsOver(uint32_t limit) const { return now > limit; }
+  bool IsCertain(uint32_t limit) const {
+    return (at_least > limit) == (at_most > limit);
+  }
 };
 
 /// The counts of one rule.
@@ -43,6 +50,7 @@ class ConnectionCounts {
     Tuple tuple;
     uint16_t zone = 0;
     uint8_t zone_directions = 3;
+    bool may_be_reset = false;
   };
   struct List {
     std::vector<Seen> seen;

@@ -175,10 +175,8 @@ bool Holds(const ConnlimitMatch& connlimit, const Question& question) {
              connlimit.mask);
   const auto count = question.memory.connections.Count(address, packet);
   if (!count) return question.Malformed();
-  const bool over = count->now > connlimit.limit;
-  return question.Answer(over != connlimit.inverted,
-                         over == (count->at_most > connlimit.limit),
-                         "connlimit");
+  return question.Answer(count->IsOver(connlimit.limit) != connlimit.inverted,
+                         count->IsCertain(connlimit.limit), "connlimit");
 }
 
 bool Holds(const QuotaMatch& quota, const Question& question) {

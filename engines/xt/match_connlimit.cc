@@ -41,11 +41,9 @@ bool MatchConnlimit(const uint8_t* payload, const XtContext& context) {
   }
   const auto count = rules.by_rule[*number].Count(address, packet);
   if (!count) return Hotdrop(context);
-  const bool over = count->now > info.limit;
-  if (over != (count->at_most > info.limit)) {
-    packet.MarkIndeterminate("connlimit");
-  }
-  return over != static_cast<bool>(info.flags & XT_CONNLIMIT_INVERT);
+  if (!count->IsCertain(info.limit)) packet.MarkIndeterminate("connlimit");
+  return count->IsOver(info.limit) !=
+         static_cast<bool>(info.flags & XT_CONNLIMIT_INVERT);
 }
 
 Status CheckConnlimit(std::span<const uint8_t>, const XtUse& use) {

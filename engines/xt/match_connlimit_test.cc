@@ -29,7 +29,7 @@ class MatchConnlimitTest : public ::testing::Test {
   /// 'y' or 'n', in capitals where the clock decides; '!' when hotdropped.
   /// What does not match goes on and its connection stays.
   char Run(const PacketBuilder& builder) {
-    Standing standing(builder.Build(), Hook::kForward);
+    Standing standing(builder.Build(), hook_);
     standing.state.tracker = &tracker_;
     EXPECT_TRUE(tracker_.Track(&standing.state));
     const bool match = rule_->Matches(&standing);
@@ -43,6 +43,7 @@ class MatchConnlimitTest : public ::testing::Test {
     return Run(Ipv4().From(source).Tcp(port, 80, kSyn));
   }
 
+  Hook hook_ = Hook::kForward;
   Tracker tracker_;
   NetState net_;
   std::unique_ptr<RuleRunner> rule_;
@@ -77,6 +78,13 @@ TEST_F(MatchConnlimitTest, AClosedConnectionIsNotCountedForLong) {
   Run(Ipv4().From("10.0.0.1").Tcp(1, 80, kRst));
   // The kernel may not have noticed yet.
   EXPECT_EQ(Syn("10.0.0.1", 2), 'N');
+}
+
+TEST_F(MatchConnlimitTest, OffersToThisHostMayHaveBeenReset) {
+  Rule("-p tcp -m connlimit --connlimit-above 1");
+  hook_ = Hook::kInput;
+  EXPECT_EQ(Syn("10.0.0.1", 1), 'n');
+  EXPECT_EQ(Syn("10.0.0.1", 2), 'Y');
 }
 
 TEST_F(MatchConnlimitTest, RulesCountForThemselves) {
