@@ -97,7 +97,7 @@ std::optional<Address> ErrorSource(const PacketState& rejected) {
   return topology.SourceFor(in.empty() ? back.out : in, src);
 }
 
-void PutIpv4(uint8_t tos, uint16_t fragment, uint8_t protocol,
+void PutIpv4(uint8_t tos, uint16_t fragment, uint8_t ttl, uint8_t protocol,
              const Address& src, const Address& dst,
              std::vector<uint8_t>* out) {
   uint8_t* header = out->data();
@@ -106,7 +106,7 @@ void PutIpv4(uint8_t tos, uint16_t fragment, uint8_t protocol,
   header[1] = tos;
   StoreBe16(header + 2, static_cast<uint16_t>(out->size()));
   StoreBe16(header + 6, fragment);
-  header[8] = kDefaultTtl;
+  header[8] = ttl;
   header[9] = protocol;
   std::copy_n(src.begin(), 4, header + 12);
   std::copy_n(dst.begin(), 4, header + 16);
@@ -208,7 +208,9 @@ bool BuildIcmpError(const PacketState& rejected, uint8_t type, uint8_t code,
   if (v4) {
     // RFC 1812 4.3.2.5: precedence "internetwork control", TOS as it was.
     const auto tos = static_cast<uint8_t>((rejected.bytes[1] & 0x1e) | 0xc0);
-    PutIpv4(tos, 0, kIcmp, *source, destination, answer);
+    // __ip_make_skb(): what a socket sends to a group goes one hop far.
+    const uint8_t ttl = (destination[0] & 0xf0) == 0xe0 ? 1 : kDefaultTtl;
+    PutIpv4(tos, 0, ttl, kIcmp, *source, destination, answer);
     FixTransportChecksum(rejected.family, *answer, header, kIcmp);
   } else {
     PutIpv6(kIcmpv6, *source, destination, answer);
@@ -287,7 +289,7 @@ bool BuildTcpReset(const PacketState& rejected, std::vector<uint8_t>* answer) {
     reset[13] |= kAck;
   }
   if (v4) {
-    PutIpv4(0, 0x4000, kTcp, dst, src, answer);
+    PutIpv4(0, 0x4000, kDefaultTtl, kTcp, dst, src, answer);
   } else {
     PutIpv6(kTcp, dst, src, answer);
   }

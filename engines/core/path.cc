@@ -119,6 +119,27 @@ bool HopByHopOk(PacketState* packet) {
   return LoadBe16(&bytes[4]) != 0;
 }
 
+/// What mangle's OUTPUT hook compares to see whether to route again:
+/// addresses, mark and, of IPv4, the type of service, of IPv6 traffic class,
+/// flow label and hop limit.
+/// Source: net/ipv4/netfilter/iptable_mangle.c ipt_mangle_out(),
+/// net/ipv6/netfilter/ip6table_mangle.c.
+struct RouteKey {
+  Address src, dst;
+  uint32_t mark, first_word;
+  uint8_t hop_limit;
+  bool operator==(const RouteKey&) const = default;
+};
+
+RouteKey RouteKeyOf(const PacketState& state) {
+  const bool v4 = state.family == Family::kIpv4;
+  return {.src = SourceOf(state),
+          .dst = DestinationOf(state),
+          .mark = state.mark,
+          .first_word = v4 ? state.bytes[1] : LoadBe32(state.bytes.data()),
+          .hop_limit = v4 ? uint8_t{0} : state.bytes[7]};
+}
+
 }  // namespace
 
 struct Path::Impl {
@@ -149,6 +170,8 @@ struct Path::Impl {
   void Walk(PacketState* state);
   void WalkArriving(PacketState* state);
   void WalkOutgoing(PacketState* state);
+  RouteDecision RouteOfAnswer(const PacketState& state) const;
+  Step RouteAgain(std::string_view* out, PacketState* state);
   void SendWaiting(const PacketState& rejected);
 
   Step Evaluate(TableKind table, Hook hook, PacketState* state);
@@ -358,9 +381,12 @@ Path::Impl::Step Path::Impl::Defragment(DefragUser user, PacketState* state) {
     case DefragResult::kWhole:
       return Step::kGoOn;
     case DefragResult::kQueued:
-      return End(VerdictKind::kStolen, state);
     case DefragResult::kDropped:
-      return End(VerdictKind::kDrop, state);
+      // ipv4_conntrack_defrag() steals both; of IPv6 nobody can tell them apart
+      // from outside.  On delivery no hook of a rule sees the fragment.
+      return End(user == DefragUser::kDelivery ? VerdictKind::kUnrouted
+                                               : VerdictKind::kStolen,
+                 state);
   }
   return Step::kGoOn;
 }
@@ -441,6 +467,8 @@ void Path::Impl::WalkArriving(PacketState* state) {
   const RouteDecision route = topology->FindRoute(
       DeviceName(state->in), SourceOf(*state), DestinationOf(*state));
   if (!route.ok || !Ipv4OptionsOk(state)) {
+    // ip6_pkt_discard(): no route to the destination.
+    if (!route.ok && state->family == Family::kIpv6) Answer(1, 0, state);
     End(VerdictKind::kUnrouted, state);
     return;
   }
@@ -546,7 +574,12 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
       case AddressType::kBroadcast:
         return Broadcast(out, state);
       case AddressType::kMulticast:
-        // Sockets are taken to have IP_MULTICAST_LOOP off.  ip_mc_output()
+        // What the stack itself sends to a group of this host comes back;
+        // sockets are taken to have IP_MULTICAST_LOOP off.
+        if (state->answer && topology->IsMember(out, dst)) {
+          return Broadcast(out, state);
+        }
+        // ip_mc_output()
         // keeps what has no hop left; what ip6_finish_output2() keeps has
         // passed its last hook.
         if (state->family == Family::kIpv4 && state->bytes[8] == 0 &&
@@ -606,6 +639,27 @@ void Path::Impl::Loop(PacketState* state) {
   WalkArriving(state);
 }
 
+RouteDecision Path::Impl::RouteOfAnswer(const PacketState& state) const {
+  // nf_send_reset() asks as if a rule had changed the packet; an ICMP error has
+  // a socket of the stack.
+  const Address src = SourceOf(state);
+  const Address dst = DestinationOf(state);
+  const bool reset =
+      state.family == Family::kIpv4 && state.headers.protocol == 6;
+  return reset ? topology->FindRouteAgain("", src, dst)
+               : topology->FindRoute("", src, dst);
+}
+
+Path::Impl::Step Path::Impl::RouteAgain(std::string_view* out,
+                                        PacketState* state) {
+  // The hook keeps the device it began with: filter's -o sees the old one.
+  const RouteDecision route =
+      topology->FindRouteAgain(*out, SourceOf(*state), DestinationOf(*state));
+  if (!route.ok) return End(VerdictKind::kDrop, state);
+  *out = route.out;
+  return Step::kGoOn;
+}
+
 void Path::Impl::WalkOutgoing(PacketState* state) {
   state->hook = Hook::kOutput;
   if (!state->headers.ok) {
@@ -613,23 +667,21 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
     return;
   }
   state->bytes.resize(state->headers.total_length);
-  const Address dst = DestinationOf(*state);
-  std::string_view out;
-  {
-    // A raw socket routes by the destination alone.
-    const RouteDecision route = topology->FindRoute(
-        "", state->answer ? SourceOf(*state) : Address{}, dst);
-    if (!route.ok) {
-      End(VerdictKind::kUnrouted, state);
-      return;
-    }
-    out = route.out;
+  // A raw socket routes by the destination alone.
+  const RouteDecision route =
+      state->answer ? RouteOfAnswer(*state)
+                    : topology->FindRoute("", Address{}, DestinationOf(*state));
+  if (!route.ok) {
+    End(VerdictKind::kUnrouted, state);
+    return;
   }
+  std::string_view out = route.out;
   if (state->family == Family::kIpv4 && !state->answer) {
     // raw_send_hdrinc() fills in a missing source and the checksum.
     if (SourceOf(*state) == Address{}) {
-      const auto source = out == "lo" ? std::optional<Address>(dst)
-                                      : topology->PrimaryAddress(out);
+      const auto source = out == "lo"
+                              ? std::optional<Address>(DestinationOf(*state))
+                              : topology->PrimaryAddress(out);
       if (source) std::copy_n(source->begin(), 4, &state->bytes[12]);
     }
     FixIpv4Checksum(state->bytes);
@@ -642,18 +694,15 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
   if (Evaluate(TableKind::kRaw, Hook::kOutput, state) == Step::kEnd) return;
   state->hook = Hook::kOutput;
   if (TrackIfOn(state) == Step::kEnd) return;
+  const RouteKey before = RouteKeyOf(*state);
   if (Evaluate(TableKind::kMangle, Hook::kOutput, state) == Step::kEnd) return;
+  if (RouteKeyOf(*state) != before && RouteAgain(&out, state) == Step::kEnd) {
+    return;
+  }
+  const Address dst = DestinationOf(*state);
   if (Nat(Hook::kOutput, state) == Step::kEnd) return;
-  // A new destination is routed anew, but the hook keeps the device it began
-  // with: filter's -o sees the old one.
-  const Address now = DestinationOf(*state);
-  if (now != dst) {
-    const RouteDecision route = topology->FindRoute("", SourceOf(*state), now);
-    if (!route.ok) {
-      End(VerdictKind::kDrop, state);
-      return;
-    }
-    out = route.out;
+  if (DestinationOf(*state) != dst && RouteAgain(&out, state) == Step::kEnd) {
+    return;
   }
   if (Evaluate(TableKind::kFilter, Hook::kOutput, state) == Step::kEnd ||
       Evaluate(TableKind::kSecurity, Hook::kOutput, state) == Step::kEnd) {

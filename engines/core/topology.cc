@@ -154,6 +154,23 @@ struct Topology::Index {
     }
     return nullptr;
   }
+
+  /// The longest route of the packets that come in by `in`; with a device, of
+  /// those that lead there.
+  const Route* Find(const Topology& topology, std::string_view in,
+                    const Address& dst, std::string_view device) const {
+    for (std::string_view table : {in, std::string_view("*")}) {
+      const auto* levels = Levels(table);
+      if (levels == nullptr) continue;
+      for (const Level& level : *levels) {
+        const auto it = level.routes.find(Masked(dst, level.bits));
+        if (it == level.routes.end()) continue;
+        const Route& route = topology.routes[it->second];
+        if (device.empty() || route.out == device) return &route;
+      }
+    }
+    return nullptr;
+  }
 };
 
 void Topology::BuildIndex() { index_ = MakeIndex(); }
@@ -386,7 +403,14 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     return decision;
   }
 
+  // rt6_need_strict(): what comes for a link-local address stays on its link.
+  const bool strict = !v4 && arriving && IsV6LinkLocal(dst);
   const auto local = index.local.find(dst);
+  if (strict && local != index.local.end() &&
+      (local->second.device >= devices.size() ||
+       devices[local->second.device].name != in)) {
+    return decision;
+  }
   if (local != index.local.end() && !(local->second.broadcast && !arriving)) {
     decision = here;
     decision.broadcast = local->second.broadcast;
@@ -398,23 +422,57 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     return decision;
   }
   // "iif lo" stands for both: what this host sends and what comes over lo.
-  const std::string_view own = in == "lo" ? std::string_view() : in;
-  for (std::string_view table : {own, std::string_view("*")}) {
-    const auto* levels = index.Levels(table);
-    if (levels == nullptr) continue;
-    for (const auto& level : *levels) {
-      const auto it = level.routes.find(Masked(dst, level.bits));
-      if (it == level.routes.end()) continue;
-      const Route& route = routes[it->second];
-      if (route.local) return here;
-      // __mkroute_output(): a loopback source stays on lo.
-      if (v4 && !arriving && IsV4Loopback(src)) return decision;
-      decision.ok = true;
-      decision.out = route.out;
-      return decision;
-    }
+  const Route* route = index.Find(*this, in == "lo" ? std::string_view() : in,
+                                  dst, strict ? in : std::string_view());
+  // __mkroute_output(): a loopback source stays on lo.
+  if (route == nullptr ||
+      (!route->local && v4 && !arriving && IsV4Loopback(src))) {
+    return decision;
   }
+  if (route->local) return here;
+  decision.ok = true;
+  decision.out = route->out;
   return decision;
+}
+
+RouteDecision Topology::FindRouteAgain(std::string_view device,
+                                       const Address& src,
+                                       const Address& dst) const {
+  std::shared_ptr<const Index> temporary;
+  const Index& index = UseIndex(&temporary);
+  if (family == Family::kIpv6) {
+    if (!IsV6LinkLocal(dst) && !IsV6Multicast(dst)) {
+      return FindRoute("", src, dst);
+    }
+    // To its link alone; an address of this host is on its device, not on lo.
+    const auto local = index.local.find(dst);
+    if (device != "lo" && IsV6Multicast(dst)) {
+      return {.ok = true, .out = device};
+    }
+    if (local != index.local.end()) {
+      const bool here = local->second.device < devices.size() &&
+                        devices[local->second.device].name == device;
+      return {.ok = here, .local = here, .out = "lo"};
+    }
+    const Route* route = index.Find(*this, {}, dst, device);
+    if (route == nullptr) return {};
+    return {.ok = true, .local = route->local, .out = route->out};
+  }
+  // A source that could not be an address is left open.
+  const AddressType type = TypeOf(src);
+  const bool kept =
+      type == AddressType::kLocal || type == AddressType::kUnicast;
+  if (!kept || !(IsV4Multicast(dst) || IsV4LimitedBroadcast(dst))) {
+    return FindRoute("", kept ? src : Address{}, dst);
+  }
+  // ip_route_output_key_hash_rcu(): to many by the device of the source.
+  if (IsV4Loopback(src)) return {.ok = true, .out = "lo"};
+  const auto local = index.local.find(src);
+  if (local == index.local.end() || local->second.broadcast ||
+      local->second.device >= devices.size()) {
+    return {};
+  }
+  return {.ok = true, .out = devices[local->second.device].name};
 }
 
 namespace {
@@ -698,6 +756,12 @@ class TopologyBuilder {
       AddRoute("*", {address, host_bits}, device);
     }
     for (const auto& [prefix, device] : networks_) {
+      // A packet says more of a single host than a rule.
+      const auto host = shared.find(prefix.address);
+      if (prefix.bits == host_bits && host != shared.end() &&
+          host->second != device) {
+        continue;
+      }
       AddRoute("*", prefix, device);
     }
     for (const auto& [key, wish] : wishes_) {

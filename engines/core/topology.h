@@ -91,6 +91,10 @@ class Topology {
   /// `in` "" = sent by this host.
   RouteDecision FindRoute(std::string_view in, const Address& src,
                           const Address& dst) const;
+  /// The route of a packet of this host that a rule has changed on its way out
+  /// by `device`: ip_route_me_harder(), ip6_route_me_harder().
+  RouteDecision FindRouteAgain(std::string_view device, const Address& src,
+                               const Address& dst) const;
   /// inet_dev_addr_type(): what the table "local" says, kUnicast when it says
   /// nothing.  With a device: only what it says about that device.
   AddressType TypeOf(const Address& address,

@@ -37,7 +37,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)ReadChainHandles(bytes);
   (void)ParseLegacyTrace({reinterpret_cast<const char*>(data), size});
   nfarena::Outcome outcome;
-  Observer observer(&index, &network, size % 2 == 0, true, &outcome);
+  Observer observer(
+      &index, &network,
+      {.arrives = size % 2 == 0, .fragment = size % 3 == 0, .trace = true},
+      &outcome);
   ForEachMessage(bytes, [&](const nlmsghdr* message) {
     if (const auto event = DecodeEvent(message)) observer.Take(*event);
   });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compat/meaning/target.h"
+#include "engines/core/packet_state.h"
 
 namespace nfarena::kernel {
 namespace {
@@ -102,7 +103,12 @@ Status Host::ClassifyOne(const RuleIndex& rules, const Packet& packet,
   RETURN_IF_ERROR(injector_.Prepare(packet));
   const bool arrives = Arrives(packet);
   RETURN_IF_ERROR(probe_.SetMark(arrives ? packet.mark : 0));
-  Observer observer(&rules, &network_, arrives, options.trace, outcome);
+  Observer observer(
+      &rules, &network_,
+      {.arrives = arrives,
+       .fragment = HeadersOf(packet.family, packet.bytes).fragment,
+       .trace = options.trace},
+      outcome);
   ASSIGN_OR_RETURN(const bool sent, injector_.Send(packet));
   while (true) {
     ASSIGN_OR_RETURN(const auto events, probe_.Drain());

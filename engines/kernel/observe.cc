@@ -134,20 +134,16 @@ const Rule* RuleIndex::RuleOf(const RuleRef& ref) const {
   return ref.rule == 0 ? nullptr : &ChainOf(ref).rules[ref.rule - 1];
 }
 
-Observer::Observer(const RuleIndex* rules, const Network* network, bool arrives,
-                   bool with_trace, Outcome* outcome)
-    : rules_(rules),
-      network_(network),
-      arrives_(arrives),
-      with_trace_(with_trace),
-      outcome_(outcome) {
+Observer::Observer(const RuleIndex* rules, const Network* network,
+                   const ObserverOptions& options, Outcome* outcome)
+    : rules_(rules), network_(network), options_(options), outcome_(outcome) {
   outcome->Clear();
 }
 
 bool Observer::Stranger(const Event& event) {
   // A packet that came in by a device never sees OUTPUT; one that the stack
   // makes on its account does.
-  if (arrives_ && HookOf(event) == Hook::kOutput) aside_ = true;
+  if (options_.arrives && HookOf(event) == Hook::kOutput) aside_ = true;
   return aside_;
 }
 
@@ -224,7 +220,7 @@ void Observer::TakeMarker(Marker marker) {
   }
   // A packet of this host sees OUTPUT once; a copy of it, a second time.
   if (marker == Marker::kOutputBegin) {
-    if (arrives_ || output_seen_) aside_ = true;
+    if (options_.arrives || output_seen_) aside_ = true;
     output_seen_ = true;
   }
   if (aside_) return;
@@ -262,6 +258,7 @@ void Observer::TakeMarker(Marker marker) {
 void Observer::TakeTrace(const Event& event) {
   const auto ref = rules_->Find(event);
   if (!ref) return;
+  any_rule_ = true;
   if (const Rule* rule = rules_->RuleOf(*ref)) {
     last_rule_ = rule;
     outcome_->decided_by = *ref;
@@ -269,7 +266,7 @@ void Observer::TakeTrace(const Event& event) {
     // nf_tables also traces a rule whose match dropped the packet as
     // malformed; then its target was not reached.
     if (event.drops && !MayDrop(*rule)) return;
-    if (with_trace_) outcome_->trace.push_back(*ref);
+    if (options_.trace) outcome_->trace.push_back(*ref);
     if (auto log = LogOf(*rule, rules_->ruleset().family)) {
       outcome_->logs.push_back(std::move(*log));
     }
@@ -313,12 +310,18 @@ void Observer::Finish() {
   outcome_->bytes.clear();
   if (!open_) {
     outcome_->verdict = VerdictKind::kUnrouted;
-  } else if (IsTarget(last_rule_, "SYNPROXY")) {
+  } else if (IsTarget(last_rule_, "SYNPROXY") || KeptByDefrag()) {
     outcome_->verdict = VerdictKind::kStolen;
   } else {
     outcome_->verdict = VerdictKind::kDrop;
     outcome_->decided_by_known = drop_explained_;
   }
+}
+
+bool Observer::KeptByDefrag() const {
+  // nf_ct_defrag() stands before every rule.
+  return options_.fragment && !any_rule_ &&
+         (open_ == Hook::kPrerouting || open_ == Hook::kOutput);
 }
 
 void Observer::Open(Hook hook) {

@@ -64,11 +64,17 @@ class RuleIndex {
   std::array<TableIndex, kTableKindCount> tables_;
 };
 
+struct ObserverOptions {
+  bool arrives = false;   // the packet comes in by a device
+  bool fragment = false;  // it may be kept until the others are there
+  bool trace = false;     // fill Outcome::trace
+};
+
 class Observer {
  public:
-  /// All must outlive it.  `arrives`: the packet came in by a device.
-  Observer(const RuleIndex* rules, const Network* network, bool arrives,
-           bool with_trace, Outcome* outcome);
+  /// All must outlive it.
+  Observer(const RuleIndex* rules, const Network* network,
+           const ObserverOptions& options, Outcome* outcome);
 
   void Take(const Event& event);
   /// The bytes of the events taken so far are about to go.
@@ -80,6 +86,8 @@ class Observer {
 
  private:
   void TakeMarker(Marker marker);
+  /// Nothing was asked about the fragment: it waits for the others.
+  bool KeptByDefrag() const;
   void TakeTrace(const Event& event);
   void Open(Hook hook);
   void SettlePending();
@@ -89,12 +97,12 @@ class Observer {
 
   const RuleIndex* rules_;
   const Network* network_;
-  bool arrives_;
-  bool with_trace_;
+  ObserverOptions options_;
   Outcome* outcome_;
 
   std::optional<Event> pending_;  // a final record whose owner is not known yet
   std::optional<uint32_t> pending_priority_;
+  bool any_rule_ = false;     // a rule or policy was asked
   std::optional<Hook> open_;  // the hook the packet is in
   const Rule* last_rule_ = nullptr;
   /// The last record of the open hook explains a drop there.

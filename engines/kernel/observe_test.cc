@@ -176,7 +176,8 @@ TEST(ObserverTest, TellsTheOutcome) {
   const Network network;
   for (const Story& story : Stories()) {
     Outcome outcome;
-    Observer observer(&index, &network, story.arrives, true, &outcome);
+    Observer observer(&index, &network,
+                      {.arrives = story.arrives, .trace = true}, &outcome);
     for (const Event& event : story.events) observer.Take(event);
     EXPECT_FALSE(observer.ExpectsMore()) << story.name;
     observer.Finish();
@@ -190,7 +191,7 @@ TEST(ObserverTest, WaitsForThePacketOnLoopback) {
   const RuleIndex index(&ruleset);
   const Network network;
   Outcome outcome;
-  Observer observer(&index, &network, false, false, &outcome);
+  Observer observer(&index, &network, {}, &outcome);
   for (const char* chain : {"out_begin", "out_end", "post_begin"}) {
     observer.Take(Mark(chain));
     EXPECT_FALSE(observer.ExpectsMore());

@@ -84,13 +84,13 @@ bool ChecksumHolds(const PacketState& packet) {
 /// The IP header of an answer from `source` to `destination`; its length and
 /// checksum are put in by Finish.
 std::vector<uint8_t> Ipv4Head(const Address& source, const Address& destination,
-                              uint8_t protocol, uint8_t tos,
+                              uint8_t protocol, uint8_t ttl, uint8_t tos,
                               bool dont_fragment) {
   std::vector<uint8_t> head(kIpv4Header);
   head[0] = 0x45;
   head[1] = tos;
   if (dont_fragment) head[6] = 0x40;
-  head[8] = kTtl;
+  head[8] = ttl;
   head[9] = protocol;
   std::copy_n(source.begin(), 4, &head[12]);
   std::copy_n(destination.begin(), 4, &head[16]);
@@ -174,8 +174,8 @@ std::optional<std::vector<uint8_t>> TcpReset(const PacketState& rejected) {
       ResetSegment(*tcp, rejected.bytes.size() - headers.transport);
   if (IsIpv4(rejected)) {
     return Finish(Family::kIpv4,
-                  Ipv4Head(destination, source, IPPROTO_TCP, 0, true), reset,
-                  16);
+                  Ipv4Head(destination, source, IPPROTO_TCP, kTtl, 0, true),
+                  reset, 16);
   }
   // Neither end may be a group or nobody.
   if (source[0] == 0xff || source == Address{} || destination == Address{}) {
@@ -271,8 +271,12 @@ std::optional<std::vector<uint8_t>> IcmpError4(const RejectTarget& reject,
   // The type of service of the rejected packet, at the precedence of network
   // control: RFC 1812 section 4.3.2.5.
   const auto tos = static_cast<uint8_t>((TosOf(rejected) & 0x1e) | 0xc0);
+  const Address destination = SourceOf(rejected);
+  // Sockets send to a group (224.0.0.0/4) one hop far: ip(7), IP_MULTICAST_TTL.
+  const bool group = (destination[0] & 0xf0) == 0xe0;
   return Finish(Family::kIpv4,
-                Ipv4Head(*source, SourceOf(rejected), IPPROTO_ICMP, tos, false),
+                Ipv4Head(*source, destination, IPPROTO_ICMP, group ? 1 : kTtl,
+                         tos, false),
                 IcmpBody(reject, rejected, kLargestIcmp - kIpv4Header), 2);
 }
 
