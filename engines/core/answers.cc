@@ -76,8 +76,8 @@ std::optional<Address> ErrorSource(const PacketState& rejected) {
   const Address dst = DestinationOf(rejected);
   if (rejected.family == Family::kIpv4) {
     // __icmp_send(): the address it was sent to when that is ours.
-    const bool to_lo = rejected.route == RouteKind::kOutput &&
-                       DeviceName(rejected.out) == "lo";
+    const bool to_lo =
+        rejected.route == RouteKind::kOutput && rejected.routed_here;
     if (rejected.route == RouteKind::kLocal || to_lo) {
       // ip_route_output_key() refuses a source that is no address of a device
       // (but only a local route).

@@ -442,19 +442,8 @@ bool Tracker::SetupRedirect(PacketState* packet, const NatRange& range) {
   const bool output = packet->hook == Hook::kOutput;
   const std::string_view device =
       output ? std::string_view("lo") : DeviceName(packet->in);
-  auto address = packet->topology->PrimaryAddress(device);
-  if (!output && packet->family == Family::kIpv6) {
-    // nf_nat_redirect_ipv6(): to a link-local destination only a link-local
-    // address will do.
-    const Address destination = DestinationOf(*packet);
-    const auto link_local = [](const Address& a) {
-      return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
-    };
-    if (link_local(destination)) {
-      address = packet->topology->SourceFor(device, destination);
-      if (address && !link_local(*address)) return false;
-    }
-  }
+  const auto address =
+      packet->topology->RedirectAddress(device, DestinationOf(*packet));
   if (!address) return false;
   NatRange own = range;
   own.flags |= kNatMapIps;

@@ -136,6 +136,28 @@ Address DestinationOf(const PacketState& packet) {
   return address;
 }
 
+std::optional<LinkLayer> LinkLayerOf(const PacketState& packet) {
+  if (packet.local_out || packet.answer || packet.origin == nullptr) {
+    return std::nullopt;
+  }
+  const Packet& origin = *packet.origin;
+  const bool given = origin.mac_src || origin.mac_dst;
+  if (!given && (packet.topology == nullptr ||
+                 !packet.topology->HasLinkLayer(origin.in))) {
+    return std::nullopt;
+  }
+  LinkLayer layer;
+  if (origin.mac_src) layer.src = *origin.mac_src;
+  if (origin.mac_dst) layer.dst = *origin.mac_dst;
+  return layer;
+}
+
+std::optional<uint32_t> ConnectionMarkOf(const PacketState& packet) {
+  if (packet.connection != nullptr) return packet.connection->mark;
+  if (packet.ct_template.set) return 0;
+  return std::nullopt;
+}
+
 std::string_view DeviceName(const std::array<char, 16>& device) {
   const auto end = std::find(device.begin(), device.end(), '\0');
   return {device.data(), static_cast<size_t>(end - device.begin())};

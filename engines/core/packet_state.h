@@ -96,6 +96,7 @@ struct PacketState {
   const Packet* origin = nullptr;  // mac, owner, time
   bool local_out = false;          // sent by a local socket
   bool answer = false;             // made by a REJECT
+  bool routed_here = false;        // sent by this host, to this host (lo)
   bool looped = false;             // the copy of a broadcast that comes back
   uint32_t mark = 0;
   uint32_t priority = 0;          // CLASSIFY
@@ -127,6 +128,18 @@ Address DestinationOf(const PacketState& packet);
 /// The name in a NUL-padded device field.
 std::string_view DeviceName(const std::array<char, 16>& device);
 void SetDeviceName(std::string_view name, std::array<char, 16>* device);
+
+/// The Ethernet addresses a packet came with; nullopt: it has had no link
+/// layer.  What the packet itself leaves open is zero, on a device whose
+/// packets have a link layer.
+struct LinkLayer {
+  std::array<uint8_t, 6> src{}, dst{};
+};
+std::optional<LinkLayer> LinkLayerOf(const PacketState& packet);
+
+/// The mark of the packet's connection; nullopt: it has none.  A template left
+/// by -j CT stands for one whose mark is 0 until tracking begins.
+std::optional<uint32_t> ConnectionMarkOf(const PacketState& packet);
 
 /// One step of the path: a table's chain at a hook.
 struct Stage {

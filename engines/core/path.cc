@@ -657,6 +657,7 @@ Path::Impl::Step Path::Impl::RouteAgain(std::string_view* out,
       topology->FindRouteAgain(*out, SourceOf(*state), DestinationOf(*state));
   if (!route.ok) return End(VerdictKind::kDrop, state);
   *out = route.out;
+  state->routed_here = route.out == "lo";
   return Step::kGoOn;
 }
 
@@ -687,6 +688,7 @@ void Path::Impl::WalkOutgoing(PacketState* state) {
     FixIpv4Checksum(state->bytes);
   }
   state->route = RouteKind::kOutput;
+  state->routed_here = out == "lo";
   SetDeviceName(out, &state->out);
   if (tracking && Defragment(DefragUser::kTrackingOut, state) == Step::kEnd) {
     return;

@@ -479,7 +479,7 @@ TEST(PathFragments, WithoutTrackingOnlyDeliveryJoinsThem) {
     return host.Run(std::string(where) + " ID=9 " + rest).verdict;
   };
   const char* here = "IN=eth0 OUT= SRC=192.168.1.5 DST=192.168.1.1";
-  EXPECT_EQ(run(here, "MF PROTO=UDP SPT=1 DPT=2"), VerdictKind::kStolen);
+  EXPECT_EQ(run(here, "MF PROTO=UDP SPT=1 DPT=2"), VerdictKind::kUnrouted);
   EXPECT_EQ(host.stages_.visits_.back(), "PREROUTING mangle");
   EXPECT_EQ(run(here, "FRAG:1 PROTO=UDP PAYLOAD=01"), VerdictKind::kAccept);
   EXPECT_EQ(host.stages_.visits_.back(), "INPUT security");
@@ -503,7 +503,7 @@ TEST(PathFragments, OverlapVoidsADatagram) {
                      "FRAG:1 PROTO=UDP "
                      "PAYLOAD=01020304050607080102030405060708")
                 .verdict,
-            VerdictKind::kDrop);
+            VerdictKind::kStolen);
   // The rest alone does not make it whole.
   EXPECT_EQ(host.Run("IN=eth0 OUT= SRC=192.168.1.5 DST=192.168.1.1 ID=5 "
                      "FRAG:2 PROTO=UDP PAYLOAD=01")
@@ -517,7 +517,7 @@ TEST(PathFragments, Ipv6) {
   EXPECT_EQ(host.Run("IN=eth0 OUT= SRC=2001:db8:1::5 DST=2001:db8:1::1 FRAG:0 "
                      "INC ID:00000001 PROTO=UDP SPT=1 DPT=2")
                 .verdict,
-            VerdictKind::kDrop);
+            VerdictKind::kStolen);
   EXPECT_EQ(host.Run("IN=eth0 OUT= SRC=2001:db8:1::5 DST=2001:db8:1::1 "
                      "LEN=1280 FRAG:0 INC ID:00000002 PROTO=UDP SPT=1 DPT=2 "
                      "LEN=1240")

@@ -55,6 +55,13 @@ bool IsV6Multicast(const Address& a) { return a[0] == 0xff; }
 bool IsV6LinkLocal(const Address& a) {
   return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
+/// ipv6_addr_scope() of what is no group; groups have theirs in the address.
+constexpr int kV6Global = 14;
+int V6Scope(const Address& a) {
+  if (a[0] == 0xff) return a[1] & 0xf;
+  if (a[0] != 0xfe || (a[1] & 0x80) == 0) return kV6Global;
+  return (a[1] & 0x40) == 0 ? 2 : 5;  // fe80::/10 the link, fec0::/10 the site
+}
 bool IsV6Loopback(const Address& a) {
   Address loopback{};
   loopback[15] = 1;
@@ -267,6 +274,12 @@ bool Topology::IsLocal(const Address& address) const {
   return TypeOf(address) == AddressType::kLocal;
 }
 
+bool Topology::HasLinkLayer(std::string_view device) const {
+  return std::any_of(devices.begin(), devices.end(), [&](const Device& d) {
+    return d.link_layer && d.name == device;
+  });
+}
+
 std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
   if (device == "lo") {
     Address loopback{};
@@ -282,12 +295,27 @@ std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
     if (candidate.addresses.empty()) return std::nullopt;
     if (family == Family::kIpv4) return candidate.addresses.front().address;
     // ipv6_link_dev_addr(): wide scopes first, the last added first.
-    const auto global = std::find_if(
+    return std::max_element(candidate.addresses.rbegin(),
+                            candidate.addresses.rend(),
+                            [](const Prefix& a, const Prefix& b) {
+                              return V6Scope(a.address) < V6Scope(b.address);
+                            })
+        ->address;
+  }
+  return std::nullopt;
+}
+
+std::optional<Address> Topology::RedirectAddress(
+    std::string_view device, const Address& destination) const {
+  const auto widest = PrimaryAddress(device);
+  const int scope = family == Family::kIpv6 ? V6Scope(destination) : kV6Global;
+  if (device == "lo" || scope == kV6Global || !widest) return widest;
+  for (const Device& candidate : devices) {
+    if (candidate.name != device) continue;
+    const auto own = std::find_if(
         candidate.addresses.rbegin(), candidate.addresses.rend(),
-        [](const Prefix& own) { return !IsV6LinkLocal(own.address); });
-    return global != candidate.addresses.rend()
-               ? global->address
-               : candidate.addresses.back().address;
+        [&](const Prefix& a) { return V6Scope(a.address) == scope; });
+    if (own != candidate.addresses.rend()) return own->address;
   }
   return std::nullopt;
 }
@@ -406,17 +434,16 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
   // rt6_need_strict(): what comes for a link-local address stays on its link.
   const bool strict = !v4 && arriving && IsV6LinkLocal(dst);
   const auto local = index.local.find(dst);
-  if (strict && local != index.local.end() &&
-      (local->second.device >= devices.size() ||
-       devices[local->second.device].name != in)) {
-    return decision;
-  }
-  if (local != index.local.end() && !(local->second.broadcast && !arriving)) {
+  const bool elsewhere = strict && local != index.local.end() &&
+                         (local->second.device >= devices.size() ||
+                          devices[local->second.device].name != in);
+  if (!elsewhere && local != index.local.end() &&
+      !(local->second.broadcast && !arriving)) {
     decision = here;
     decision.broadcast = local->second.broadcast;
     return decision;
   }
-  if (local != index.local.end()) {
+  if (!elsewhere && local != index.local.end()) {
     decision.ok = local->second.device < devices.size();
     if (decision.ok) decision.out = devices[local->second.device].name;
     return decision;

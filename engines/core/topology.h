@@ -102,9 +102,14 @@ class Topology {
   /// Whether this host belongs to a multicast group on a device.
   bool IsMember(std::string_view device, const Address& group) const;
   bool IsLocal(const Address& address) const;
+  bool HasLinkLayer(std::string_view device) const;
   /// The address of `device` that the stack picks as a source; nullopt when it
   /// has none.
   std::optional<Address> PrimaryAddress(std::string_view device) const;
+  /// What REDIRECT sends a packet of `device` to; nullopt: it drops it.
+  /// Source: net/netfilter/nf_nat_redirect.c.
+  std::optional<Address> RedirectAddress(std::string_view device,
+                                         const Address& destination) const;
   /// The address of `device` for packets to `destination`: inet_select_addr()
   /// (an address in the same network before the first), ipv6_dev_get_saddr()
   /// (scope, then the longest common prefix).  MASQUERADE uses it.

@@ -141,9 +141,10 @@ Observer::Observer(const RuleIndex* rules, const Network* network,
 }
 
 bool Observer::Stranger(const Event& event) {
-  // A packet that came in by a device never sees OUTPUT; one that the stack
-  // makes on its account does.
-  if (options_.arrives && HookOf(event) == Hook::kOutput) aside_ = true;
+  // The packet is in the hook whose beginning it reported last; what the stack
+  // makes on its account is in another.
+  const auto hook = HookOf(event);
+  if (hook && hook != open_) aside_ = true;
   return aside_;
 }
 

@@ -161,8 +161,8 @@ std::vector<Story> Stories() {
       {"never_arrived", true, {}, "unrouted filter/INPUT/policy"},
       {"unknown_names_are_passed_over",
        true,
-       {Mark("pre_begin"), Legacy("nosuch", 1, in), Nft("INPUT", 99, true),
-        Mark("pre_end")},
+       {Mark("pre_begin"), Legacy("nosuch", 1, Hook::kPrerouting),
+        Nft("INPUT", 99, true), Mark("pre_end")},
        "unrouted filter/INPUT/policy"},
   };
 }

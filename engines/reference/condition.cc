@@ -221,10 +221,9 @@ class Evaluation {
   }
 
   bool operator()(const ConnmarkMatch& connmark) {
-    const Connection* connection = packet_.connection;
-    if (connection == nullptr) return false;
-    return ((connection->mark & connmark.mask) == connmark.value) !=
-           connmark.inverted;
+    const auto mark = ConnectionMarkOf(packet_);
+    return mark &&
+           ((*mark & connmark.mask) == connmark.value) != connmark.inverted;
   }
 
   bool operator()(const LimitMatch& limit) {
@@ -235,11 +234,8 @@ class Evaluation {
 
   bool operator()(const MacMatch& mac) {
     // Inverted or not, a packet without an Ethernet header does not match.
-    if (packet_.local_out || packet_.answer || packet_.origin == nullptr ||
-        !packet_.origin->mac_src) {
-      return false;
-    }
-    return (*packet_.origin->mac_src == mac.source) != mac.inverted;
+    const auto layer = LinkLayerOf(packet_);
+    return layer && (layer->src == mac.source) != mac.inverted;
   }
 
   bool operator()(const AddrtypeMatch& addrtype) {

@@ -192,19 +192,22 @@ std::optional<std::vector<uint8_t>> TcpReset(const PacketState& rejected) {
 std::optional<Address> SourceOfError(const PacketState& rejected) {
   const Topology& topology = *rejected.topology;
   const Address destination = DestinationOf(rejected);
-  if (topology.IsLocal(destination)) return destination;
-  // ip_route_output_key_hash() takes no source that is routed to this host
-  // without being an address of it.
-  const bool to_ourselves =
-      rejected.route == RouteKind::kOutput && DeviceName(rejected.out) == "lo";
-  if (IsIpv4(rejected) &&
-      (rejected.route == RouteKind::kLocal || to_ourselves)) {
-    return std::nullopt;
-  }
   const Address sender = SourceOf(rejected);
-  if (topology.IsLocal(sender)) return sender;  // to ourselves
+  const bool ours = topology.IsLocal(destination);
+  if (IsIpv4(rejected)) {
+    // A packet that is delivered here is answered from where it was sent to;
+    // ip_route_output_key_hash() takes no source that is only routed here.
+    const bool to_ourselves =
+        rejected.route == RouteKind::kOutput && rejected.routed_here;
+    if (rejected.route == RouteKind::kLocal || to_ourselves) {
+      return ours ? std::optional(destination) : std::nullopt;
+    }
+  } else if (ours) {
+    return destination;
+  }
   const RouteDecision way = topology.FindRoute("", Address{}, sender);
   if (!way.ok) return std::nullopt;
+  if (way.local) return sender;  // to ourselves
   if (IsIpv4(rejected)) return topology.PrimaryAddress(way.out);
   // icmp6_send() prefers the device the packet came in by.
   const std::string_view in = DeviceName(rejected.in);

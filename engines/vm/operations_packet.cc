@@ -85,12 +85,10 @@ int64_t BaseOffset(uint8_t base, const PacketView& view) {
 // The Ethernet header that an arriving packet of a device with link layer had.
 bool LinkHeader(const PacketView& view, uint8_t (&header)[ETH_HLEN]) {
   const PacketState& packet = *view.packet;
-  if (packet.local_out || packet.origin == nullptr || !packet.origin->mac_src ||
-      !packet.origin->mac_dst) {
-    return false;
-  }
-  std::memcpy(header, packet.origin->mac_dst->data(), ETH_ALEN);
-  std::memcpy(header + ETH_ALEN, packet.origin->mac_src->data(), ETH_ALEN);
+  const auto layer = LinkLayerOf(packet);
+  if (!layer) return false;
+  std::memcpy(header, layer->dst.data(), ETH_ALEN);
+  std::memcpy(header + ETH_ALEN, layer->src.data(), ETH_ALEN);
   StoreBe16(header + 2 * ETH_ALEN,
             packet.family == Family::kIpv4 ? ETH_P_IP : ETH_P_IPV6);
   return true;
@@ -785,6 +783,12 @@ int32_t LoadCt(const CtCode& code, Frame* frame) {
     *to = StateBit(packet);
     return kVerdictContinue;
   }
+  if (code.key == NFT_CT_MARK) {
+    const auto mark = ConnectionMarkOf(packet);
+    if (!mark) return kVerdictBreak;
+    *to = *mark;
+    return kVerdictContinue;
+  }
   if (packet.connection == nullptr) return kVerdictBreak;
   const Connection& connection = *packet.connection;
   switch (code.key) {
@@ -794,9 +798,6 @@ int32_t LoadCt(const CtCode& code, Frame* frame) {
       return kVerdictContinue;
     case NFT_CT_STATUS:
       *to = connection.status;
-      return kVerdictContinue;
-    case NFT_CT_MARK:
-      *to = connection.mark;
       return kVerdictContinue;
     case NFT_CT_EXPIRATION: {
       packet.MarkIndeterminate("ct expiration");

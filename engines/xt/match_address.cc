@@ -161,15 +161,12 @@ Status CheckAddrtype1(std::span<const uint8_t> payload, const XtUse& use) {
 }
 
 bool MatchMac(const uint8_t* payload, const XtContext& context) {
-  const PacketState& packet = *context.packet;
   // No Ethernet header, no match, inverted or not.
-  if (packet.local_out || packet.origin == nullptr ||
-      !packet.origin->mac_src.has_value()) {
-    return false;
-  }
+  const auto layer = LinkLayerOf(*context.packet);
+  if (!layer) return false;
   const bool same =
-      std::memcmp(packet.origin->mac_src->data(),
-                  payload + offsetof(xt_mac_info, srcaddr), 6) == 0;
+      std::memcmp(layer->src.data(), payload + offsetof(xt_mac_info, srcaddr),
+                  6) == 0;
   return static_cast<bool>(same ^ LOAD_FIELD(payload, xt_mac_info, invert));
 }
 

@@ -208,11 +208,10 @@ bool MatchState(const uint8_t* payload, const XtContext& context) {
 }
 
 bool MatchConnmark(const uint8_t* payload, const XtContext& context) {
-  const Connection* connection = context.packet->connection;
-  if (connection == nullptr) return false;
+  const auto mark = ConnectionMarkOf(*context.packet);
+  if (!mark) return false;
   const auto info = LoadAt<xt_connmark_mtinfo1>(payload);
-  return static_cast<bool>(((connection->mark & info.mask) == info.mark) ^
-                           info.invert);
+  return static_cast<bool>(((*mark & info.mask) == info.mark) ^ info.invert);
 }
 
 bool MatchConnbytes(const uint8_t* payload, const XtContext& context) {

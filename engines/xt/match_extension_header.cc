@@ -297,11 +297,9 @@ Status CheckIpv6header(std::span<const uint8_t> payload, const XtUse&) {
 
 bool MatchEui64(const uint8_t*, const XtContext& context) {
   const PacketState& packet = *context.packet;
-  if (packet.local_out || packet.origin == nullptr ||
-      !packet.origin->mac_src.has_value()) {
-    return false;
-  }
-  const auto& mac = *packet.origin->mac_src;
+  const auto layer = LinkLayerOf(packet);
+  if (!layer) return false;
+  const auto& mac = layer->src;
   const std::array<uint8_t, 8> eui64 = {static_cast<uint8_t>(mac[0] ^ 2),
                                         mac[1],
                                         mac[2],
