@@ -228,6 +228,11 @@ class ConditionLowering {
   }
 
   std::string operator()(const ConnmarkMatch& mark) {
+    // Before tracking there is at most the template that -j CT left:
+    // xt_connmark sees its mark, nft_ct does not.
+    if (context_.table == TableKind::kRaw) {
+      return "nf_tables sees no mark before tracking";
+    }
     LoadCt(NFT_CT_MARK);
     emit_.EqualMasked(Data::Host32(mark.mask), Data::Host32(mark.value),
                       mark.inverted);

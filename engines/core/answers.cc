@@ -88,12 +88,11 @@ std::optional<Address> ErrorSource(const PacketState& rejected) {
   }
   const RouteDecision back = topology.FindRoute("", Address{}, src);
   if (!back.ok) return std::nullopt;
-  if (back.local) return src;
-  if (rejected.family == Family::kIpv4) {
-    return topology.PrimaryAddress(back.out);
-  }
-  // icmp6_send(): from the device the packet came in by.
   const std::string_view in = DeviceName(rejected.in);
+  const bool v4 = rejected.family == Family::kIpv4;
+  if (back.local && (v4 || in.empty())) return src;
+  if (v4) return topology.PrimaryAddress(back.out);
+  // icmp6_send(): from the device the packet came in by.
   return topology.SourceFor(in.empty() ? back.out : in, src);
 }
 

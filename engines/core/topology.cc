@@ -62,6 +62,16 @@ int V6Scope(const Address& a) {
   if (a[0] != 0xfe || (a[1] & 0x80) == 0) return kV6Global;
   return (a[1] & 0x40) == 0 ? 2 : 5;  // fe80::/10 the link, fec0::/10 the site
 }
+/// net/ipv6/addrlabel.c, of what a device can have.
+int V6Label(const Address& a) {
+  if (a[0] == 0x20 && a[1] == 0x02) return 2;  // 6to4
+  if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0)
+    return 6;  // Teredo
+  if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && (a[3] & 0xf0) == 0x10) {
+    return 7;  // ORCHID
+  }
+  return (a[0] & 0xfe) == 0xfc ? 5 : 1;  // unique local
+}
 bool IsV6Loopback(const Address& a) {
   Address loopback{};
   loopback[15] = 1;
@@ -350,33 +360,45 @@ std::optional<Address> Topology::SourceFor(std::string_view device,
     }
     return std::nullopt;
   }
-  // RFC 6724: the same address, the same scope, the longest common prefix.
-  const Prefix* best = nullptr;
-  const auto better = [&](const Prefix& a, const Prefix& b) {
-    if ((a.address == destination) != (b.address == destination)) {
-      return a.address == destination;
-    }
-    const bool local = IsV6LinkLocal(destination);
-    if (IsV6LinkLocal(a.address) != IsV6LinkLocal(b.address)) {
-      return IsV6LinkLocal(a.address) == local;
-    }
-    const int common_a =
-        std::min<int>(a.bits, CommonBits(a.address, destination));
-    const int common_b =
-        std::min<int>(b.bits, CommonBits(b.address, destination));
-    return common_a > common_b;
+  // ipv6_dev_get_saddr(): RFC 6724 as far as it can tell our addresses apart.
+  // Only to its own link a device must send from an address of its own.
+  const int wanted = V6Scope(destination);
+  const bool own_only = !any && (wanted <= 2 || IsV6Multicast(destination));
+  struct Candidate {
+    const Prefix* prefix;
+    bool on_device;
   };
-  for (const Device& candidate : devices) {
-    if (!any && candidate.name != device) continue;
+  const auto better = [&](const Candidate& a, const Candidate& b) {
+    const Address& first = a.prefix->address;
+    const Address& second = b.prefix->address;
+    if ((first == destination) != (second == destination)) {
+      return first == destination;
+    }
+    const int scope_a = V6Scope(first), scope_b = V6Scope(second);
+    if (scope_a != scope_b) {
+      return scope_a < scope_b ? scope_a >= wanted : scope_b < wanted;
+    }
+    if (a.on_device != b.on_device) return a.on_device;
+    const bool label_a = V6Label(first) == V6Label(destination);
+    const bool label_b = V6Label(second) == V6Label(destination);
+    if (label_a != label_b) return label_a;
+    return std::min<int>(a.prefix->bits, CommonBits(first, destination)) >
+           std::min<int>(b.prefix->bits, CommonBits(second, destination));
+  };
+  std::optional<Candidate> best;
+  for (const Device& device_of : devices) {
+    const bool on_device = device_of.name == device;
+    if (own_only && !on_device) continue;
     // ipv6_link_dev_addr() puts a new address ahead of those of its scope, so
     // of equals the last one added is met first.
-    for (auto own = candidate.addresses.rbegin();
-         own != candidate.addresses.rend(); ++own) {
-      if (best == nullptr || better(*own, *best)) best = &*own;
+    for (auto own = device_of.addresses.rbegin();
+         own != device_of.addresses.rend(); ++own) {
+      const Candidate candidate{&*own, on_device};
+      if (!best || better(candidate, *best)) best = candidate;
     }
   }
-  if (best == nullptr) return std::nullopt;
-  return best->address;
+  if (!best) return std::nullopt;
+  return best->prefix->address;
 }
 
 bool Topology::IsMember(std::string_view device, const Address& group) const {

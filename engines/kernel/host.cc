@@ -107,7 +107,8 @@ Status Host::ClassifyOne(const RuleIndex& rules, const Packet& packet,
       &rules, &network_,
       {.arrives = arrives,
        .fragment = HeadersOf(packet.family, packet.bytes).fragment,
-       .trace = options.trace},
+       .trace = options.trace,
+       .bytes = packet.bytes},
       outcome);
   ASSIGN_OR_RETURN(const bool sent, injector_.Send(packet));
   while (true) {

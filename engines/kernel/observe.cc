@@ -144,7 +144,7 @@ bool Observer::Stranger(const Event& event) {
   // The packet is in the hook whose beginning it reported last; what the stack
   // makes on its account is in another.
   const auto hook = HookOf(event);
-  if (hook && hook != open_) aside_ = true;
+  if (hook && (hook != open_ || IsOfAnAnswer(event))) aside_ = true;
   return aside_;
 }
 
@@ -317,6 +317,30 @@ void Observer::Finish() {
     outcome_->verdict = VerdictKind::kDrop;
     outcome_->decided_by_known = drop_explained_;
   }
+}
+
+bool Observer::IsOfAnAnswer(const Event& event) const {
+  if (options_.arrives || event.kind != EventKind::kNflog ||
+      event.hook != Hook::kOutput) {
+    return false;
+  }
+  const Family family = rules_->ruleset().family;
+  const Headers own = HeadersOf(family, options_.bytes);
+  const Headers logged = HeadersOf(family, event.bytes);
+  if (!own.ok || !logged.ok) return false;
+  if (own.protocol != logged.protocol) return true;
+  if (own.protocol == IPPROTO_ICMP || own.protocol == IPPROTO_ICMPV6) {
+    return own.total_length < logged.total_length;  // it quotes the packet
+  }
+  constexpr size_t kTcpFlags = 13;
+  constexpr uint8_t kReset = 0x04;
+  const auto is_reset = [](const Headers& headers,
+                           std::span<const uint8_t> bytes) {
+    const size_t at = headers.transport + kTcpFlags;
+    return headers.protocol == IPPROTO_TCP && at < bytes.size() &&
+           (bytes[at] & kReset) != 0;
+  };
+  return is_reset(logged, event.bytes) && !is_reset(own, options_.bytes);
 }
 
 bool Observer::KeptByDefrag() const {

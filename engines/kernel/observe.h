@@ -68,6 +68,7 @@ struct ObserverOptions {
   bool arrives = false;   // the packet comes in by a device
   bool fragment = false;  // it may be kept until the others are there
   bool trace = false;     // fill Outcome::trace
+  std::span<const uint8_t> bytes = {};  // as it was sent
 };
 
 class Observer {
@@ -88,6 +89,9 @@ class Observer {
   void TakeMarker(Marker marker);
   /// Nothing was asked about the fragment: it waits for the others.
   bool KeptByDefrag() const;
+  /// A log in the hook this packet is in may be of an answer to it that passes
+  /// the same hook.
+  bool IsOfAnAnswer(const Event& event) const;
   void TakeTrace(const Event& event);
   void Open(Hook hook);
   void SettlePending();

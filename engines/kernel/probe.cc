@@ -55,13 +55,13 @@ void BindLogger(uint8_t protocol, MessageBuilder* message) {
   message->End();
 }
 
-void BindGroup(uint16_t group, bool bytes, MessageBuilder* message) {
+void BindGroup(uint16_t group, MessageBuilder* message) {
   BeginConfig(NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG, group, AF_UNSPEC, message);
   const nfulnl_msg_config_cmd command{NFULNL_CFG_CMD_BIND};
   message->Put(NFULA_CFG_CMD, &command, sizeof command);
   nfulnl_msg_config_mode mode{};
-  mode.copy_range = htonl(bytes ? 0xffff : 0);
-  mode.copy_mode = bytes ? NFULNL_COPY_PACKET : NFULNL_COPY_META;
+  mode.copy_range = htonl(0xffff);
+  mode.copy_mode = NFULNL_COPY_PACKET;
   message->Put(NFULA_CFG_MODE, &mode, sizeof mode);
   // At once, not when several have come together.
   message->PutBe32(NFULA_CFG_QTHRESH, 1);
@@ -110,10 +110,10 @@ Result<Probe> Probe::Create(const Namespace& ns, Family family) {
   BindLogger(protocol, &message);
   RETURN_IF_ERROR(events.Request(message.bytes(), "nfnetlink_log"));
   message.Clear();
-  BindGroup(kProbeGroup, true, &message);
+  BindGroup(kProbeGroup, &message);
   RETURN_IF_ERROR(events.Request(message.bytes(), "nfnetlink_log"));
   message.Clear();
-  BindGroup(0, false, &message);
+  BindGroup(0, &message);
   RETURN_IF_ERROR(events.Request(message.bytes(), "nfnetlink_log"));
 
   int group = NFNLGRP_NFTRACE;
@@ -157,7 +157,7 @@ Status Probe::Listen(const std::set<uint16_t>& groups,
   for (const uint16_t group : groups) {
     if (!groups_.insert(group).second) continue;
     message.Clear();
-    BindGroup(group, false, &message);
+    BindGroup(group, &message);
     RETURN_IF_ERROR(
         events_.Request(message.bytes(), fmt::format("nflog group {}", group)));
   }

@@ -207,10 +207,11 @@ std::optional<Address> SourceOfError(const PacketState& rejected) {
   }
   const RouteDecision way = topology.FindRoute("", Address{}, sender);
   if (!way.ok) return std::nullopt;
-  if (way.local) return sender;  // to ourselves
-  if (IsIpv4(rejected)) return topology.PrimaryAddress(way.out);
   // icmp6_send() prefers the device the packet came in by.
   const std::string_view in = DeviceName(rejected.in);
+  const bool v4 = IsIpv4(rejected);
+  if (way.local && (v4 || in.empty())) return sender;  // to ourselves
+  if (v4) return topology.PrimaryAddress(way.out);
   return topology.SourceFor(in.empty() ? way.out : in, sender);
 }
 

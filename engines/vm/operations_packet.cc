@@ -726,6 +726,10 @@ uint32_t StateBit(const PacketState& packet) {
     // NF_CT_STATE_BIT(): the reply states fold onto the original ones.
     return 1u << (static_cast<unsigned>(packet.ct_info) % 3 + 1);
   }
+  // A template left before tracking looks like a new connection.
+  if (packet.ct_template.set) {
+    return 1u << (static_cast<unsigned>(CtInfo::kNew) % 3 + 1);
+  }
   return packet.ct_info == CtInfo::kUntracked ? kStateUntracked : kStateInvalid;
 }
 
@@ -783,12 +787,6 @@ int32_t LoadCt(const CtCode& code, Frame* frame) {
     *to = StateBit(packet);
     return kVerdictContinue;
   }
-  if (code.key == NFT_CT_MARK) {
-    const auto mark = ConnectionMarkOf(packet);
-    if (!mark) return kVerdictBreak;
-    *to = *mark;
-    return kVerdictContinue;
-  }
   if (packet.connection == nullptr) return kVerdictBreak;
   const Connection& connection = *packet.connection;
   switch (code.key) {
@@ -798,6 +796,9 @@ int32_t LoadCt(const CtCode& code, Frame* frame) {
       return kVerdictContinue;
     case NFT_CT_STATUS:
       *to = connection.status;
+      return kVerdictContinue;
+    case NFT_CT_MARK:
+      *to = connection.mark;
       return kVerdictContinue;
     case NFT_CT_EXPIRATION: {
       packet.MarkIndeterminate("ct expiration");
