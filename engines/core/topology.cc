@@ -363,7 +363,8 @@ std::optional<Address> Topology::SourceFor(std::string_view device,
   // ipv6_dev_get_saddr(): RFC 6724 as far as it can tell our addresses apart.
   // Only to its own link a device must send from an address of its own.
   const int wanted = V6Scope(destination);
-  const bool own_only = !any && (wanted <= 2 || IsV6Multicast(destination));
+  const bool own_only = wanted <= 2 || IsV6Multicast(destination);
+  if (any && own_only) return PrimaryAddress("lo");
   struct Candidate {
     const Prefix* prefix;
     bool on_device;
