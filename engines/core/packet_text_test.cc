@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pcap/pcap.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -246,7 +247,9 @@ TEST(PacketText, AnyBytesSurviveTheRoundTrip) {
 
 class PcapTest : public ::testing::Test {
  protected:
-  std::string path_ = ::testing::TempDir() + "nfarena_packet_text_test.pcap";
+  // A name of its own: tests run side by side.
+  std::string path_ =
+      ::testing::TempDir() + "nfarena_pcap_" + std::to_string(getpid());
   void TearDown() override { std::remove(path_.c_str()); }
 
   void Write(int link, const std::vector<uint8_t>& frame, uint32_t length = 0) {

@@ -168,6 +168,7 @@ Stand::Stand(const Fields& fields, Hook hook)
   state.bytes = packet.bytes;
   ParseHeaders(&state);
   state.hook = hook;
+  if (hook == Hook::kInput) state.route = RouteKind::kLocal;
   state.origin = &packet;
   state.local_out = packet.in.empty();
   state.mark = packet.mark;
