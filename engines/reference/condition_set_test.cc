@@ -73,7 +73,7 @@ TEST(ConditionSet, SetsThatCannotBeAsked) {
   Bench bench(Family::kIpv4, TableKind::kFilter,
               "-A FORWARD -m set --match-set u src -j DROP", kSets);
   EXPECT_EQ(bench.error(),
-            "2:10: error: ipset 'u': type 'hash:unheard' is not modelled (line "
+            "2:12: error: ipset 'u': type 'hash:unheard' is not modelled (line "
             "9, column 10) [set]");
 }
 
