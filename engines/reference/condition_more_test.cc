@@ -474,7 +474,7 @@ TEST(Check, RefusalsOfTheRarer) {
       {TableKind::kFilter, "-A FORWARD -m socket", EINVAL},
       {TableKind::kFilter, "-A OUTPUT -m devgroup --src-group 1", EINVAL},
       // Without an errno: the kernel would take it, this engine does not.
-      {TableKind::kFilter, "-A FORWARD -m connlimit --connlimit-above 3", 0},
+      {TableKind::kMangle, "-A FORWARD -j TEE --gateway 192.0.2.1", 0},
   };
   for (const Refusal& c : cases) {
     Bench bench(Family::kIpv4, c.table, c.lines);
