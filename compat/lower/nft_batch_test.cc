@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_tables.h>
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 #include <string>
@@ -330,6 +332,22 @@ TEST(NftRaiseTest, CountersAreReadWithoutTheRules) {
   EXPECT_EQ((*counters)[4].chain, "INPUT");
   EXPECT_EQ((*counters)[4].rule, 2u);
   EXPECT_EQ((*counters)[4].counters, (Counters{3, 4}));
+}
+
+// libnftnl alone reads a name that is not there.
+TEST(NftRaiseTest, AnExpressionWithoutANameIsAnError) {
+  NftBatch batch = MustLower(Filter("-A INPUT -j DROP\n"));
+  constexpr std::string_view kName("counter", 8);  // with its NUL
+  const auto name = std::search(batch.bytes.begin(), batch.bytes.end(),
+                                kName.begin(), kName.end());
+  ASSERT_NE(name, batch.bytes.end());
+  ASSERT_EQ(*(name - 2), NFTA_EXPR_NAME);
+  *(name - 2) = 9;  // no type of attribute that an expression has
+  const auto raised =
+      RaiseNft(Family::kIpv4, {batch.bytes, batch.bytes, batch.bytes});
+  ASSERT_FALSE(raised);
+  EXPECT_THAT(raised.error().message, HasSubstr("without a name"));
+  EXPECT_THAT(DumpNftBatch(batch.bytes), HasSubstr("without a name"));
 }
 
 TEST(NftRaiseTest, CutDumpsAreErrors) {

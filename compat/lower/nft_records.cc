@@ -133,8 +133,32 @@ class Attributes {
   }
   const nlattr* Get(uint16_t type) const { return by_type_[type]; }
 
-  std::array<const nlattr*, 16> by_type_{};
+  std::array<const nlattr*, 32> by_type_{};
 };
+
+bool NameThemselves(const nlattr* list);
+
+/// libnftnl reads the name of an expression whether it is there or not.
+bool NamesItself(const nlattr* expression) {
+  const Attributes fields(expression);
+  const std::string name = fields.Text(NFTA_EXPR_NAME);
+  if (name.empty()) return false;
+  const nlattr* data = fields.Nested(NFTA_EXPR_DATA);
+  if (name != "dynset" || data == nullptr) return true;
+  const Attributes dynset(data);
+  const nlattr* inner = dynset.Nested(NFTA_DYNSET_EXPR);
+  return (inner == nullptr || NamesItself(inner)) &&
+         NameThemselves(dynset.Nested(NFTA_DYNSET_EXPRESSIONS));
+}
+
+bool NameThemselves(const nlattr* list) {
+  bool all = true;
+  if (list == nullptr) return all;
+  ForEachAttributeOf(list, [&all](const nlattr* expression) {
+    all = all && NamesItself(expression);
+  });
+  return all;
+}
 
 }  // namespace
 
@@ -147,12 +171,14 @@ std::optional<uint8_t> Message::nft_type() const {
 
 Status ForEachMessage(std::span<const uint8_t> bytes,
                       const std::function<Status(const Message&)>& visit) {
-  // libmnl reads headers and attributes in place, at multiples of 4.
-  std::vector<uint8_t> aligned;
-  if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(nlmsghdr) != 0) {
-    aligned.assign(bytes.begin(), bytes.end());
-    bytes = aligned;
-  }
+  // libmnl reads headers and attributes in place, at multiples of 4, and
+  // libnftnl reads strings up to their NUL: one more behind the last message
+  // ends the string that has none.
+  std::vector<uint8_t> copy;
+  copy.reserve(bytes.size() + 1);
+  copy.assign(bytes.begin(), bytes.end());
+  copy.push_back(0);
+  bytes = std::span(copy).first(bytes.size());
   size_t at = 0;
   while (at < bytes.size()) {
     const size_t left = bytes.size() - at;
@@ -219,6 +245,10 @@ Result<RuleRecord> ReadRule(const Message& message) {
   const OwnedRule owned(nftnl_rule_alloc());
   if (!owned) return FailErrno("rule");
   const nftnl_rule* rule = owned.get();
+  if (!NameThemselves(
+          Attributes(message.header).Nested(NFTA_RULE_EXPRESSIONS))) {
+    return Malformed("an expression without a name");
+  }
   if (nftnl_rule_nlmsg_parse(message.header, owned.get()) < 0) {
     return Malformed("rule");
   }
@@ -254,6 +284,12 @@ Result<RuleRecord> ReadRule(const Message& message) {
 Result<SetRecord> ReadSet(const Message& message) {
   const OwnedSet set(nftnl_set_alloc());
   if (!set) return FailErrno("set");
+  const Attributes fields(message.header);
+  const nlattr* expression = fields.Nested(NFTA_SET_EXPR);
+  if ((expression != nullptr && !NamesItself(expression)) ||
+      !NameThemselves(fields.Nested(NFTA_SET_EXPRESSIONS))) {
+    return Malformed("an expression without a name");
+  }
   if (nftnl_set_nlmsg_parse(message.header, set.get()) < 0) {
     return Malformed("set");
   }
