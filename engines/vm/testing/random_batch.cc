@@ -364,34 +364,6 @@ TestExpression LikelyExpression(Choices* choices) {
 
 }  // namespace
 
-uint8_t Choices::Byte() {
-  if (bytes_.empty()) return 0;
-  const uint8_t byte = bytes_.front();
-  bytes_ = bytes_.subspan(1);
-  return byte;
-}
-
-uint32_t Choices::Word() {
-  uint32_t word = 0;
-  for (int i = 0; i < 4; ++i) word = word << 8 | Byte();
-  return word;
-}
-
-uint32_t Choices::Number() {
-  const uint8_t kind = Byte();
-  if (kind < 224) return kind % 32;
-  if (kind < 248) return Byte();
-  return Word();
-}
-
-Bytes Choices::Take(size_t n) {
-  Bytes bytes(n);
-  const size_t have = std::min(n, bytes_.size());
-  std::copy_n(bytes_.begin(), have, bytes.begin());
-  bytes_ = bytes_.subspan(have);
-  return bytes;
-}
-
 Bytes StandingBatch(uint8_t family) {
   BatchBuilder batch(family);
   batch.Table("filter");

@@ -7,31 +7,13 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <string>
 
+#include "compat/model/testing/choices.h"
 #include "engines/vm/testing/batch_builder.h"
 
 namespace nfarena::vm {
 
-/// Bytes as a row of choices; zero when they are used up.
-class Choices {
- public:
-  explicit Choices(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-
-  bool empty() const { return bytes_.empty(); }
-  uint8_t Byte();
-  uint32_t Word();
-  /// Below `n`, which is at most 256.
-  size_t Below(size_t n) { return Byte() % n; }
-  bool OneIn(size_t n) { return Below(n) == n - 1; }
-  /// Mostly small, sometimes anything.
-  uint32_t Number();
-  Bytes Take(size_t n);
-
- private:
-  std::span<const uint8_t> bytes_;
-};
+using testing::Choices;
 
 /// A batch that makes what RandomBatch refers to: table "filter" with chains of
 /// every hook, user chains, sets, maps and objects.  Always accepted.
