@@ -186,7 +186,8 @@ class Writer {
   }
 
   void WriteReplace() {
-    Replace head{};
+    Replace head;
+    std::memset(&head, 0, sizeof(head));
     const std::string_view name = TableName(table_.kind);
     std::memcpy(head.name, name.data(), name.size());
     head.num_entries = entries_count_;
