@@ -83,9 +83,38 @@ const Extension* UnknownExtension(Family family, const Rule& rule) {
   return nullptr;
 }
 
+BatchResult Try(const NftBatch& batch) {
+  NetState net{.sets = IpSets::Unknown(), .named = {}};
+  ControlPlane scratch;
+  scratch.set_net(&net);
+  return scratch.Submit(batch.bytes);
+}
+
+// A refusal names a rule, not an expression: the first extension that is
+// refused without the others is the one.
+const Extension* RefusedExtension(const Ruleset& ruleset, const RuleRef& ref,
+                                  const Rule& rule,
+                                  const NftOptions& lowering) {
+  Ruleset alone = ruleset;
+  Rule& one = alone.table(ref.table)->chains[ref.chain].rules[ref.rule - 1];
+  const auto refused = [&] {
+    const auto batch = LowerNftRuleset(alone, lowering, 0);
+    return !batch || !Try(*batch).committed;
+  };
+  one.target = {};
+  for (const Extension& match : rule.matches) {
+    one.matches = {match};
+    if (refused()) return &match;
+  }
+  if (rule.target.kind != TargetKind::kExtension) return nullptr;
+  one.matches.clear();
+  one.target = rule.target;
+  return refused() ? &rule.target.extension : nullptr;
+}
+
 // Says what was refused, and where it was written.
 Error Explain(const Ruleset& ruleset, const NftBatch& batch,
-              const BatchResult& result) {
+              const BatchResult& result, const NftOptions& lowering) {
   const auto first =
       std::find_if(result.answers.begin(), result.answers.end(),
                    [](const vm::MessageError& a) { return a.error != 0; });
@@ -109,6 +138,13 @@ Error Explain(const Ruleset& ruleset, const NftBatch& batch,
   }
   if (first->error == ENOENT || first->error == EOPNOTSUPP) {
     error.code = ErrorCode::kUnsupported;
+  }
+  if (const Extension* refused =
+          RefusedExtension(ruleset, ref, *rule, lowering)) {
+    error.place.column = refused->column;
+    error.place.text = refused->name;
+    error.message = fmt::format("{}: '{}' was refused", name, refused->name);
+    return error;
   }
   error.message = name + ": the rule was refused";
   return error;
@@ -225,7 +261,7 @@ class VmInstance final : public TwinInstance {
     cost->bytes_sent = batch.bytes.size();
     cost->messages = batch.messages;
     if (!result.committed) {
-      return tl::unexpected<Error>(Explain(ruleset, batch, result));
+      return tl::unexpected<Error>(Explain(ruleset, batch, result, lowering_));
     }
     return {};
   }
@@ -318,12 +354,9 @@ class VmEngineImpl final : public Engine {
   Status Supports(const Ruleset& ruleset) const override {
     ASSIGN_OR_RETURN(const NftBatch batch,
                      LowerNftRuleset(ruleset, lowering_, 0));
-    NetState net{.sets = IpSets::Unknown(), .named = {}};
-    ControlPlane scratch;
-    scratch.set_net(&net);
-    const BatchResult result = scratch.Submit(batch.bytes);
+    const BatchResult result = Try(batch);
     if (result.committed) return {};
-    Error error = Explain(ruleset, batch, result);
+    Error error = Explain(ruleset, batch, result, lowering_);
     error.code = ErrorCode::kUnsupported;
     return tl::unexpected<Error>(std::move(error));
   }
