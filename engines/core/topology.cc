@@ -55,10 +55,16 @@ bool IsV6Multicast(const Address& a) { return a[0] == 0xff; }
 bool IsV6LinkLocal(const Address& a) {
   return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
+bool IsV6Loopback(const Address& a) {
+  Address loopback{};
+  loopback[15] = 1;
+  return a == loopback;
+}
 /// ipv6_addr_scope() of what is no group; groups have theirs in the address.
 constexpr int kV6Global = 14;
 int V6Scope(const Address& a) {
   if (a[0] == 0xff) return a[1] & 0xf;
+  if (IsV6Loopback(a)) return 2;
   if (a[0] != 0xfe || (a[1] & 0x80) == 0) return kV6Global;
   return (a[1] & 0x40) == 0 ? 2 : 5;  // fe80::/10 the link, fec0::/10 the site
 }
@@ -71,11 +77,6 @@ int V6Label(const Address& a) {
     return 7;  // ORCHID
   }
   return (a[0] & 0xfe) == 0xfc ? 5 : 1;  // unique local
-}
-bool IsV6Loopback(const Address& a) {
-  Address loopback{};
-  loopback[15] = 1;
-  return a == loopback;
 }
 
 bool IsMulticast(Family family, const Address& a) {

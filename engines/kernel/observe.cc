@@ -144,8 +144,8 @@ bool Observer::Stranger(const Event& event) {
   // The packet is in the hook whose beginning it reported last; what the stack
   // makes on its account is in another.
   const auto hook = HookOf(event);
-  if (hook && (hook != open_ || IsOfAnAnswer(event))) aside_ = true;
-  return aside_;
+  if (hook && hook != open_) aside_ = true;
+  return aside_ || IsOfAnAnswer(event);
 }
 
 std::optional<Hook> Observer::HookOf(const Event& event) const {
@@ -320,8 +320,7 @@ void Observer::Finish() {
 }
 
 bool Observer::IsOfAnAnswer(const Event& event) const {
-  if (options_.arrives || event.kind != EventKind::kNflog ||
-      event.hook != Hook::kOutput) {
+  if (options_.arrives || event.bytes.empty() || event.hook != Hook::kOutput) {
     return false;
   }
   const Family family = rules_->ruleset().family;
