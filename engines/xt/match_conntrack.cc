@@ -18,7 +18,8 @@ namespace {
 /// result counts as unaffected by the clock.
 constexpr uint64_t kClockDoubtSeconds = 2;
 
-/// XT_CONNTRACK_STATE_BIT: a reply has the bit of its original direction.
+/// XT_CONNTRACK_STATE_BIT: a template that -j CT left counts as new, a reply
+/// has the bit of its original direction.
 unsigned StateBit(CtInfo info) {
   return 1u << (static_cast<unsigned>(info) % IP_CT_IS_REPLY + 1);
 }
@@ -146,6 +147,8 @@ bool MatchConntrack(const uint8_t* payload, const XtContext& context,
       if (connection->status & kStatusDstNat) {
         bits |= XT_CONNTRACK_STATE_DNAT;
       }
+    } else if (packet.ct_template.set) {
+      bits = StateBit(CtInfo::kNew);
     } else if (packet.ct_info == CtInfo::kUntracked) {
       bits = XT_CONNTRACK_STATE_UNTRACKED;
     }
@@ -201,6 +204,8 @@ bool MatchState(const uint8_t* payload, const XtContext& context) {
   unsigned bit = XT_STATE_INVALID;
   if (packet.connection != nullptr) {
     bit = StateBit(packet.ct_info);
+  } else if (packet.ct_template.set) {
+    bit = StateBit(CtInfo::kNew);
   } else if (packet.ct_info == CtInfo::kUntracked) {
     bit = XT_STATE_UNTRACKED;
   }
