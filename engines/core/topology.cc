@@ -70,13 +70,11 @@ int V6Scope(const Address& a) {
 }
 /// net/ipv6/addrlabel.c, of what a device can have.
 int V6Label(const Address& a) {
-  if (a[0] == 0x20 && a[1] == 0x02) return 2;  // 6to4
-  if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0)
-    return 6;  // Teredo
-  if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && (a[3] & 0xf0) == 0x10) {
-    return 7;  // ORCHID
-  }
-  return (a[0] & 0xfe) == 0xfc ? 5 : 1;  // unique local
+  const bool special = a[0] == 0x20 && a[1] == 0x01 && a[2] == 0;
+  if (a[0] == 0x20 && a[1] == 0x02) return 2;      // 6to4
+  if (special && a[3] == 0) return 6;              // Teredo
+  if (special && (a[3] & 0xf0) == 0x10) return 7;  // ORCHID
+  return (a[0] & 0xfe) == 0xfc ? 5 : 1;            // unique local
 }
 
 bool IsMulticast(Family family, const Address& a) {
