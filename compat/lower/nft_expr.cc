@@ -893,8 +893,8 @@ size_t KernelBytes(const Expr& expr) {
 }
 
 size_t MessageBytes(const Expr& expr) {
-  static constexpr size_t kMost =
-      160;  // eight attributes with two 16-byte constants
+  // Eight attributes with two 16-byte constants.
+  static constexpr size_t kMost = 160;
   return std::visit(Overloaded{
                         [](const Verdict& e) { return kMost + e.chain.size(); },
                         [](const Lookup& e) { return kMost + e.set.size(); },
