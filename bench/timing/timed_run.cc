@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <map>
@@ -163,15 +164,22 @@ Status RunTimed(const TimedRunOptions& options, ResultFile* result,
   std::mt19937_64 random(options.seed);
   std::map<uint64_t, double> took_s;  // the last process of a size
   std::map<uint64_t, uint32_t> passes;
-  // The cost of a size not run yet is guessed from the one below it.
+  // A size not run yet is guessed from the ones below it: at most in
+  // proportion, and at most twice the growth seen there, since what does not
+  // grow (namespaces, checks) outweighs the rules as long as they are few.
   const auto expected_s = [&](size_t i) {
     const auto known = took_s.find(options.sizes[i]);
     if (known != took_s.end()) return known->second;
     if (i == 0) return 0.0;
     const auto below = took_s.find(options.sizes[i - 1]);
     if (below == took_s.end()) return 1e9;
-    return below->second * static_cast<double>(options.sizes[i]) /
-           static_cast<double>(options.sizes[i - 1]);
+    double growth = static_cast<double>(options.sizes[i]) /
+                    static_cast<double>(options.sizes[i - 1]);
+    if (i >= 2 && took_s.contains(options.sizes[i - 2])) {
+      growth =
+          std::min(growth, 2 * below->second / took_s.at(options.sizes[i - 2]));
+    }
+    return below->second * growth;
   };
   for (uint32_t pass = 1; pass <= options.passes_wanted; ++pass) {
     std::vector<size_t> order(options.sizes.size());

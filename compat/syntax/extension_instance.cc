@@ -12,6 +12,7 @@
 
 // After glibc's netinet/in.h, which xt_headers.h brings.
 #include <linux/netfilter/xt_connlimit.h>
+#include <linux/netfilter/xt_hashlimit.h>
 #include <linux/netfilter/xt_recent.h>
 
 namespace nfarena {
@@ -249,7 +250,32 @@ void ExtensionInstance::ParseX6(const ExtensionOption& option, char* argument,
   flags_ = call.xflags;
 }
 
+namespace {
+
+/// libxt_hashlimit 1.8.9 divides a burst of bytes by the bytes a credit is
+/// worth, which is 0 for rates this low: hashlimit_mt_check() and
+/// cost_to_bytes() in extensions/libxt_hashlimit.c.
+template <typename Info>
+void RefuseZeroCredit(const void* data) {
+  const auto* info = static_cast<const Info*>(data);
+  if ((info->cfg.mode & XT_HASHLIMIT_BYTES) != 0 &&
+      info->cfg.avg > UINT32_MAX / 2) {
+    throw XtablesExit{"hashlimit: a rate of so few bytes is none", true};
+  }
+}
+
+}  // namespace
+
 void ExtensionInstance::FinalCheck() {
+  if (extension_->match != nullptr && extension_->kernel_name == "hashlimit") {
+    if (extension_->match->revision == 3) {
+      RefuseZeroCredit<xt_hashlimit_mtinfo3>(match()->data);
+    } else if (extension_->match->revision == 2) {
+      RefuseZeroCredit<xt_hashlimit_mtinfo2>(match()->data);
+    } else {
+      RefuseZeroCredit<xt_hashlimit_mtinfo1>(match()->data);
+    }
+  }
   const auto check = [&](const auto* registered, void* data) {
     if (registered->x6_fcheck != nullptr) {
       xt_fcheck_call call{};

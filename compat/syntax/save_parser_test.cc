@@ -515,6 +515,10 @@ std::vector<BadCase> BadCases() {
            }() +
            "\n",
        kRange, 3, 757, "over 251 words"},
+      {"hashlimit_of_no_credit",
+       rule("-A INPUT -m hashlimit --hashlimit-upto 1b/s --hashlimit-burst 10 "
+            "--hashlimit-mode srcip --hashlimit-name x"),
+       kSyntax, 3, 10, "so few bytes"},
       {"unknown_set", rule("-A INPUT -m set --match-set nosuchset src"),
        kSyntax, 3, 17, ""},
   };
