@@ -579,9 +579,8 @@ Path::Impl::Step Path::Impl::Postrouting(std::string_view out,
         if (state->answer && topology->IsMember(out, dst)) {
           return Broadcast(out, state);
         }
-        // ip_mc_output()
-        // keeps what has no hop left; what ip6_finish_output2() keeps has
-        // passed its last hook.
+        // ip_mc_output() keeps what has no hop left; what ip6_finish_output2()
+        // keeps has passed its last hook.
         if (state->family == Family::kIpv4 && state->bytes[8] == 0 &&
             topology->IsMember(out, dst)) {
           return End(VerdictKind::kUnrouted, state);

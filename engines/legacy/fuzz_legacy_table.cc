@@ -9,10 +9,10 @@
 
 #include "compat/lower/xt_table.h"
 #include "compat/model/testing/random_table.h"
-#include "engines/core/ipset_text.h"
 #include "engines/core/net_state.h"
 #include "engines/core/path.h"
 #include "engines/core/testing/random_packet.h"
+#include "engines/core/testing/some_sets.h"
 #include "engines/core/tracker.h"
 #include "engines/legacy/legacy_table.h"
 #include "engines/xt/testing/random_extension.h"
@@ -21,20 +21,8 @@ namespace nfarena {
 namespace {
 
 using testing::Choices;
+using testing::SomeSets;
 using Bytes = std::vector<uint8_t>;
-
-/// What rules that name a set ask.
-NetState SomeSets() {
-  auto sets = ReadIpSets(
-      "create a hash:ip family inet\nadd a 10.0.0.2\n"
-      "create b hash:net,port family inet timeout 9\nadd b 10.0.1.0/24,tcp:80\n"
-      "create c hash:ip,port,net family inet6 counters\n"
-      "create d list:set\nadd d a\n");
-  if (!sets) std::abort();
-  NetState net;
-  net.sets = std::move(*sets);
-  return net;
-}
 
 // struct ip6t_replace begins as ipt_replace does.
 void SetCounters(const LegacyTable& in_force, Bytes* replace) {

@@ -5,51 +5,22 @@
 #include <cerrno>
 
 #include "engines/reference/condition.h"
+#include "engines/reference/testing/ask.h"
 #include "engines/reference/testing/stand.h"
 
 namespace nfarena::reference {
 namespace {
 
+using testing::AskAll;
 using testing::Bench;
 using testing::ExtensionHeader;
 using testing::Fields;
 using testing::kAck;
+using testing::kHit;
+using testing::kHotdrop;
+using testing::kMiss;
 using testing::kSyn;
 using testing::Stand;
-
-enum class Answer { kHit, kMiss, kHotdrop };
-
-void PrintTo(Answer answer, std::ostream* os) {
-  *os << (answer == Answer::kHit    ? "hit"
-          : answer == Answer::kMiss ? "miss"
-                                    : "hotdrop");
-}
-
-constexpr Answer kHit = Answer::kHit, kMiss = Answer::kMiss,
-                 kHotdrop = Answer::kHotdrop;
-
-struct Case {
-  const char* rule;
-  Fields fields;
-  Answer want;
-};
-
-void AskAll(const std::vector<Case>& cases, Hook hook = Hook::kForward) {
-  int number = 0;
-  for (const Case& c : cases) {
-    ++number;
-    Stand stand(c.fields, hook);
-    Bench bench(
-        stand.packet.family, TableKind::kMangle,
-        std::string("-A ") + HookChainName(hook) + " " + c.rule + " -j DROP");
-    ASSERT_EQ(bench.error(), "") << c.rule;
-    const StageVerdict verdict = bench.Evaluate(&stand);
-    const Answer answer = stand.state.hotdrop                  ? kHotdrop
-                          : verdict.kind == VerdictKind::kDrop ? kHit
-                                                               : kMiss;
-    EXPECT_EQ(answer, c.want) << "case " << number << ": " << c.rule;
-  }
-}
 
 /// One letter a packet: H hit, M miss, small when indeterminate.
 std::string Sequence(std::string_view lines,

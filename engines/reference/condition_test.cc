@@ -3,60 +3,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engines/reference/testing/ask.h"
 #include "engines/reference/testing/stand.h"
 
 namespace nfarena::reference {
 namespace {
 
+using testing::Answer;
+using testing::Ask;
+using testing::AskAll;
 using testing::Bench;
 using testing::Fields;
 using testing::kAck;
 using testing::kFin;
+using testing::kHit;
+using testing::kHotdrop;
+using testing::kMiss;
 using testing::kSyn;
 using testing::Stand;
-
-enum class Answer { kHit, kMiss, kHotdrop };
-
-void PrintTo(Answer answer, std::ostream* os) {
-  *os << (answer == Answer::kHit    ? "hit"
-          : answer == Answer::kMiss ? "miss"
-                                    : "hotdrop");
-}
-
-/// The answer of one FORWARD rule (of table mangle, which takes every match)
-/// about one packet.
-Answer Ask(std::string_view rule, const Fields& fields,
-           Hook hook = Hook::kForward) {
-  Stand stand(fields, hook);
-  Bench bench(stand.packet.family, TableKind::kMangle,
-              std::string("-A ") + HookChainName(hook) + " " +
-                  std::string(rule) + " -j DROP");
-  EXPECT_EQ(bench.error(), "") << rule;
-  const StageVerdict verdict = bench.Evaluate(&stand);
-  if (stand.state.hotdrop) {
-    EXPECT_EQ(verdict.kind, VerdictKind::kDrop) << rule;
-    return Answer::kHotdrop;
-  }
-  return verdict.kind == VerdictKind::kDrop ? Answer::kHit : Answer::kMiss;
-}
-
-struct Case {
-  const char* rule;
-  Fields fields;
-  Answer want;
-};
-
-void AskAll(const std::vector<Case>& cases, Hook hook = Hook::kForward) {
-  int number = 0;
-  for (const Case& c : cases) {
-    ++number;
-    EXPECT_EQ(Ask(c.rule, c.fields, hook), c.want)
-        << "case " << number << ": " << c.rule;
-  }
-}
-
-constexpr Answer kHit = Answer::kHit, kMiss = Answer::kMiss,
-                 kHotdrop = Answer::kHotdrop;
 
 TEST(Selector, Ipv4) {
   AskAll({
