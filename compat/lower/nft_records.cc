@@ -18,6 +18,9 @@
 #include <cstring>
 #include <memory>
 
+#include "compat/lower/nft_attributes.h"
+#include "compat/lower/nft_policy.h"
+
 namespace nfarena::nft {
 namespace {
 
@@ -56,38 +59,16 @@ std::string Comment(std::span<const uint8_t> udata) {
   return "";
 }
 
-/// libmnl's loops are macros for C; these are the same loops.
-template <typename Visit>
-void ForEachAttribute(const void* begin, const void* end, const Visit& visit) {
-  const auto* attribute = static_cast<const nlattr*>(begin);
-  const auto left = [end](const nlattr* from) {
-    return static_cast<int>(static_cast<const char*>(end) -
-                            reinterpret_cast<const char*>(from));
-  };
-  for (; mnl_attr_ok(attribute, left(attribute));
-       attribute = mnl_attr_next(attribute)) {
-    visit(attribute);
-  }
-}
-
-template <typename Visit>
-void ForEachAttributeOf(const nlattr* nest, const Visit& visit) {
-  const auto* begin = static_cast<const char*>(mnl_attr_get_payload(nest));
-  ForEachAttribute(begin, begin + mnl_attr_get_payload_len(nest), visit);
-}
-
 /// The attributes of a message or of a nest, by type; of equal ones the last.
 /// Types beyond the table are passed over, and so is everything behind an
 /// attribute whose length is wrong.
 class Attributes {
  public:
-  explicit Attributes(const nlmsghdr* message) {
-    ForEachAttribute(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)),
-                     mnl_nlmsg_get_payload_tail(message),
-                     [this](const nlattr* a) { Keep(a); });
-  }
-  explicit Attributes(const nlattr* nest) {
-    ForEachAttributeOf(nest, [this](const nlattr* a) { Keep(a); });
+  explicit Attributes(AttributeRange range) {
+    for (const nlattr& attribute : range) {
+      const uint16_t type = mnl_attr_get_type(&attribute);
+      if (type < by_type_.size()) by_type_[type] = &attribute;
+    }
   }
 
   const nlattr* Nested(uint16_t type) const {
@@ -116,7 +97,7 @@ class Attributes {
   std::optional<Data> Constant(uint16_t type) const {
     const nlattr* nest = Nested(type);
     if (nest == nullptr) return std::nullopt;
-    const nlattr* value = Attributes(nest).Get(NFTA_DATA_VALUE);
+    const nlattr* value = Attributes(AttributesOf(*nest)).Get(NFTA_DATA_VALUE);
     if (value == nullptr ||
         mnl_attr_get_payload_len(value) > Data{}.bytes.size()) {
       return std::nullopt;
@@ -127,38 +108,10 @@ class Attributes {
   }
 
  private:
-  void Keep(const nlattr* attribute) {
-    const uint16_t type = mnl_attr_get_type(attribute);
-    if (type < by_type_.size()) by_type_[type] = attribute;
-  }
   const nlattr* Get(uint16_t type) const { return by_type_[type]; }
 
   std::array<const nlattr*, 32> by_type_{};
 };
-
-bool NameThemselves(const nlattr* list);
-
-/// libnftnl reads the name of an expression whether it is there or not.
-bool NamesItself(const nlattr* expression) {
-  const Attributes fields(expression);
-  const std::string name = fields.Text(NFTA_EXPR_NAME);
-  if (name.empty()) return false;
-  const nlattr* data = fields.Nested(NFTA_EXPR_DATA);
-  if (name != "dynset" || data == nullptr) return true;
-  const Attributes dynset(data);
-  const nlattr* inner = dynset.Nested(NFTA_DYNSET_EXPR);
-  return (inner == nullptr || NamesItself(inner)) &&
-         NameThemselves(dynset.Nested(NFTA_DYNSET_EXPRESSIONS));
-}
-
-bool NameThemselves(const nlattr* list) {
-  bool all = true;
-  if (list == nullptr) return all;
-  ForEachAttributeOf(list, [&all](const nlattr* expression) {
-    all = all && NamesItself(expression);
-  });
-  return all;
-}
 
 }  // namespace
 
@@ -204,6 +157,7 @@ Status ForEachMessage(std::span<const uint8_t> bytes,
 Result<TableRecord> ReadTable(const Message& message) {
   const OwnedTable table(nftnl_table_alloc());
   if (!table) return FailErrno("table");
+  RETURN_IF_ERROR(CheckAttributes(*message.header));
   if (nftnl_table_nlmsg_parse(message.header, table.get()) < 0) {
     return Malformed("table");
   }
@@ -214,6 +168,7 @@ Result<ChainRecord> ReadChain(const Message& message) {
   const OwnedChain owned(nftnl_chain_alloc());
   if (!owned) return FailErrno("chain");
   const nftnl_chain* chain = owned.get();
+  RETURN_IF_ERROR(CheckAttributes(*message.header));
   if (nftnl_chain_nlmsg_parse(message.header, owned.get()) < 0) {
     return Malformed("chain");
   }
@@ -245,10 +200,7 @@ Result<RuleRecord> ReadRule(const Message& message) {
   const OwnedRule owned(nftnl_rule_alloc());
   if (!owned) return FailErrno("rule");
   const nftnl_rule* rule = owned.get();
-  if (!NameThemselves(
-          Attributes(message.header).Nested(NFTA_RULE_EXPRESSIONS))) {
-    return Malformed("an expression without a name");
-  }
+  RETURN_IF_ERROR(CheckAttributes(*message.header));
   if (nftnl_rule_nlmsg_parse(message.header, owned.get()) < 0) {
     return Malformed("rule");
   }
@@ -284,12 +236,7 @@ Result<RuleRecord> ReadRule(const Message& message) {
 Result<SetRecord> ReadSet(const Message& message) {
   const OwnedSet set(nftnl_set_alloc());
   if (!set) return FailErrno("set");
-  const Attributes fields(message.header);
-  const nlattr* expression = fields.Nested(NFTA_SET_EXPR);
-  if ((expression != nullptr && !NamesItself(expression)) ||
-      !NameThemselves(fields.Nested(NFTA_SET_EXPRESSIONS))) {
-    return Malformed("an expression without a name");
-  }
+  RETURN_IF_ERROR(CheckAttributes(*message.header));
   if (nftnl_set_nlmsg_parse(message.header, set.get()) < 0) {
     return Malformed("set");
   }
@@ -308,22 +255,22 @@ Result<SetRecord> ReadSet(const Message& message) {
 Result<ElementsRecord> ReadElements(const Message& message) {
   // Not by libnftnl: it numbers the elements of a list it writes, and then
   // refuses them when it reads, while the kernel takes any number.
-  const Attributes list(message.header);
+  const Attributes list(AttributesOf(*message.header));
   const nlattr* elements = list.Nested(NFTA_SET_ELEM_LIST_ELEMENTS);
   ElementsRecord record;
   record.table = list.Text(NFTA_SET_ELEM_LIST_TABLE);
   record.set = list.Text(NFTA_SET_ELEM_LIST_SET);
   record.set_id = list.Be32(NFTA_SET_ELEM_LIST_SET_ID);
   if (elements == nullptr) return record;
-  ForEachAttributeOf(elements, [&record](const nlattr* attribute) {
-    const Attributes fields(attribute);
+  for (const nlattr& attribute : AttributesOf(*elements)) {
+    const Attributes fields(AttributesOf(attribute));
     ElementsRecord::Element element;
     element.key = fields.Constant(NFTA_SET_ELEM_KEY).value_or(Data{});
     element.key_end = fields.Constant(NFTA_SET_ELEM_KEY_END);
     element.interval_end =
         (fields.Be32(NFTA_SET_ELEM_FLAGS) & NFT_SET_ELEM_INTERVAL_END) != 0;
     record.elements.push_back(element);
-  });
+  }
   return record;
 }
 

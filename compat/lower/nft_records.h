@@ -1,7 +1,7 @@
 // The messages of a dump or a batch, read into plain records.
 //
 // The bytes are not trusted: every message's length is checked against what is
-// left, and attributes are checked by libmnl and libnftnl before they are read.
+// left, and every attribute's against what it holds (nft_policy).
 #pragma once
 
 #include <cstdint>
