@@ -1,8 +1,10 @@
 #include "ci/nfarena/cli.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -42,13 +44,22 @@ tl::unexpected<Error> CannotRead(const std::string& path) {
 }
 
 Result<std::string> ReadAll(FILE* file, const std::string& path) {
-  std::string text;
-  char buffer[1 << 16];
-  size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof buffer, file)) > 0) {
-    text.append(buffer, got);
+  // In one piece when its size is known: a ruleset may be many megabytes.  The
+  // byte more lets the end be seen without growing.
+  struct stat about{};
+  constexpr size_t kStep = size_t{1} << 16;
+  size_t room = kStep;
+  if (fstat(fileno(file), &about) == 0 && S_ISREG(about.st_mode)) {
+    room = static_cast<size_t>(about.st_size) + 1;
   }
-  if (std::ferror(file) != 0) return CannotRead(path);
+  std::string text;
+  size_t size = 0;
+  while (std::feof(file) == 0) {
+    if (size == text.size()) text.resize(size + std::max(room, size));
+    size += std::fread(text.data() + size, 1, text.size() - size, file);
+    if (std::ferror(file) != 0) return CannotRead(path);
+  }
+  text.resize(size);
   return text;
 }
 
