@@ -46,7 +46,7 @@ tl::unexpected<Error> CannotRead(const std::string& path) {
 Result<std::string> ReadAll(FILE* file, const std::string& path) {
   // In one piece when its size is known: a ruleset may be many megabytes.  The
   // byte more lets the end be seen without growing.
-  struct stat about{};
+  struct stat about {};
   constexpr size_t kStep = size_t{1} << 16;
   size_t room = kStep;
   if (fstat(fileno(file), &about) == 0 && S_ISREG(about.st_mode)) {

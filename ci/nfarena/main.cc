@@ -3,13 +3,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <iostream>
 #include <new>
 #include <sstream>
+#include <string_view>
 
 #include "ci/nfarena/cli.h"
+#include "ci/nfarena/iptables_names.h"
 #include "engines/kernel/rights.h"
 
 namespace {
@@ -36,6 +39,15 @@ int main(int argc, char** argv) {
   // network namespaces in.  Why that failed is said by who needs it
   // (Engine::Available).
   (void)kernel::EnsureNetAdmin();
+
+  // Linked under the name of a program of iptables it is that program; and
+  // "nfarena iptables ..." is the same without a link.
+  for (int named_by = 0; named_by < std::min(argc, 2); ++named_by) {
+    const std::string_view path = argv[named_by];
+    const auto status = cli::RunByName(path.substr(path.rfind('/') + 1),
+                                       argc - named_by, argv + named_by);
+    if (status) return *status;
+  }
 
   CLI::App app{
       "The arena where Netfilter's rule engines meet: one ruleset in iptables "

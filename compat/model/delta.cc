@@ -44,21 +44,6 @@ Status CheckTarget(const Table& table, const Rule& rule) {
                .text = rule.target.chain});
 }
 
-bool JumpsTo(const Rule& rule, const std::string& chain) {
-  return (rule.target.kind == TargetKind::kJump ||
-          rule.target.kind == TargetKind::kGoto) &&
-         rule.target.chain == chain;
-}
-
-bool IsReferenced(const Table& table, const std::string& name) {
-  return std::any_of(
-      table.chains.begin(), table.chains.end(), [&](const Chain& chain) {
-        return std::any_of(
-            chain.rules.begin(), chain.rules.end(),
-            [&](const Rule& rule) { return JumpsTo(rule, name); });
-      });
-}
-
 Status CheckName(const Table& table, const std::string& name) {
   if (name.empty() || name.size() > kMaxChainNameSize) {
     return Fail(ErrorCode::kRange,
@@ -89,7 +74,7 @@ Status CheckDeletable(const Table& table, const Chain& chain) {
     return Fail(ErrorCode::kConflict,
                 fmt::format("chain '{}' is not empty", chain.name));
   }
-  if (IsReferenced(table, chain.name)) {
+  if (CountJumps(table, chain.name) != 0) {
     return Fail(ErrorCode::kConflict,
                 fmt::format("chain '{}' is referenced", chain.name));
   }

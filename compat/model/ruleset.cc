@@ -123,6 +123,22 @@ Result<Chain*> Table::AddChain(std::string_view name) {
   return &*chains.insert(at, Chain{.name = std::string(name)});
 }
 
+bool JumpsTo(const Rule& rule, std::string_view chain) {
+  return (rule.target.kind == TargetKind::kJump ||
+          rule.target.kind == TargetKind::kGoto) &&
+         rule.target.chain == chain;
+}
+
+size_t CountJumps(const Table& table, std::string_view chain) {
+  size_t count = 0;
+  for (const Chain& from : table.chains) {
+    count += static_cast<size_t>(
+        std::count_if(from.rules.begin(), from.rules.end(),
+                      [&](const Rule& rule) { return JumpsTo(rule, chain); }));
+  }
+  return count;
+}
+
 Table EmptyTable(TableKind kind) {
   Table table{.kind = kind, .chains = {}};
   for (Hook hook : TableHooks(kind)) {

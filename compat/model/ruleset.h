@@ -165,6 +165,11 @@ struct Table {
   Result<Chain*> AddChain(std::string_view name);
 };
 
+/// Whether the rule jumps or goes to the chain of that name.
+bool JumpsTo(const Rule& rule, std::string_view chain);
+/// How many rules of the table do.
+size_t CountJumps(const Table& table, std::string_view chain);
+
 /// A table with its built-in chains, policy ACCEPT, no rules.
 Table EmptyTable(TableKind kind);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <climits>
+#include <cstdio>
 #include <cstring>
 
 #include "compat/syntax/base_options.h"
@@ -69,7 +70,7 @@ bool ParseCounter(std::string_view text, uint64_t* out) {
 
 }  // namespace
 
-RuleParser::RuleParser(LibrarySession* session, TableKind table,
+RuleParser::RuleParser(LibrarySession* session, std::optional<TableKind> table,
                        const ChainNames* chains, const Options& options)
     : session_(session),
       table_(table),
@@ -84,6 +85,17 @@ void RuleParser::Refuse(ErrorCode code, std::string message, int index) const {
 Status RuleParser::Parse(std::string_view line, size_t start, bool need_command,
                          ParsedCommand* command, Rule* rule) {
   RETURN_IF_ERROR(words_.Split(line, start));
+  return ParseWords(need_command, command, rule);
+}
+
+Status RuleParser::ParseArguments(std::span<const char* const> arguments,
+                                  ParsedCommand* command, Rule* rule) {
+  words_.Take(arguments);
+  return ParseWords(true, command, rule);
+}
+
+Status RuleParser::ParseWords(bool need_command, ParsedCommand* command,
+                              Rule* rule) {
   const auto fail = [&](ErrorCode code, std::string message, int word) {
     SourcePlace place;
     if (word > 0 && word < words_.count()) {
@@ -94,6 +106,7 @@ Status RuleParser::Parse(std::string_view line, size_t start, bool need_command,
   };
   try {
     Run(command, rule);
+    if (command->version || command->help) return {};
     if (need_command && !has_command_) {
       return fail(ErrorCode::kSyntax, "no command in this line", 1);
     }
@@ -113,9 +126,12 @@ void RuleParser::Run(ParsedCommand* command, Rule* rule) {
   command_ = command;
   rule_ = rule;
   command->kind = CommandKind::kNone;
-  command->chain = command->new_name = command->policy = {};
-  command->rulenum = 0;
-  command->has_counters = false;
+  command->chain = command->new_name = command->policy = command->table = {};
+  command->rulenum = command->verbose = 0;
+  command->has_counters = command->also_zero = command->zero_one = false;
+  command->numeric = command->exact = command->line_numbers = false;
+  command->version = command->help = false;
+  command->wait.reset();
   command->sources.clear();
   command->destinations.clear();
   command->resolved_names.clear();
@@ -341,16 +357,20 @@ void RuleParser::SetCommand(CommandKind kind, int index) {
   if (invert_) {
     Refuse(ErrorCode::kSyntax, "'!' is not allowed before a command", index);
   }
-  const bool list_and_zero =
-      (command_->kind == CommandKind::kList &&
-       (kind == CommandKind::kZero || kind == CommandKind::kZeroIndex)) ||
-      (kind == CommandKind::kList &&
-       (command_->kind == CommandKind::kZero ||
-        command_->kind == CommandKind::kZeroIndex));
-  if (has_command_ && !list_and_zero) {
+  const auto lists = [](CommandKind k) {
+    return k == CommandKind::kList || k == CommandKind::kListRules;
+  };
+  const auto zeroes = [](CommandKind k) {
+    return k == CommandKind::kZero || k == CommandKind::kZeroIndex;
+  };
+  // -L and -Z in one call list first.
+  command_->zero_one = command_->kind == CommandKind::kZeroIndex;
+  command_->also_zero = (lists(command_->kind) && zeroes(kind)) ||
+                        (lists(kind) && zeroes(command_->kind));
+  if (has_command_ && !command_->also_zero) {
     Refuse(ErrorCode::kSyntax, "two commands in one line", index);
   }
-  if (!(has_command_ && kind == CommandKind::kList)) command_->kind = kind;
+  if (!(command_->also_zero && zeroes(kind))) command_->kind = kind;
   has_command_ = true;
   command_word_ = index;
 }
@@ -398,9 +418,10 @@ void RuleParser::HandleCommand(char option, char* argument, int index,
       break;
     case 'L':
     case 'S':
-      SetCommand(CommandKind::kList, index);
+      SetCommand(option == 'L' ? CommandKind::kList : CommandKind::kListRules,
+                 index);
       optional_chain();
-      if (HasArgument()) RuleNumber(next_++);
+      if (HasArgument()) command_->rulenum = RuleNumber(next_++);
       break;
     case 'F':
       SetCommand(CommandKind::kFlush, index);
@@ -411,7 +432,10 @@ void RuleParser::HandleCommand(char option, char* argument, int index,
       optional_chain();
       if (HasArgument()) {
         command_->rulenum = RuleNumber(next_++);
+        // As iptables: "-L -Z chain number" forgets -L, "-Z chain number -L"
+        // does both.
         command_->kind = CommandKind::kZeroIndex;
+        command_->also_zero = false;
       }
       break;
     case 'N':
@@ -561,6 +585,10 @@ void RuleParser::HandleBase(char option, char* argument, int index,
     case '4':
     case '6':
       if ((option == '4') != ipv4_) {
+        if (!table_) {
+          Refuse(ErrorCode::kSyntax,
+                 fmt::format("-{} is for the other family", option), index);
+        }
         // The rest of the line is not looked at.
         ended_ = true;
         command_->kind = CommandKind::kNone;
@@ -568,30 +596,74 @@ void RuleParser::HandleBase(char option, char* argument, int index,
       }
       break;
     case 't':
-      Refuse(ErrorCode::kSyntax, "-t is not allowed inside a table", index);
     case 'w':
     case 'W':
-      Refuse(ErrorCode::kSyntax,
-             fmt::format("-{} is not allowed in a save file", option), index);
     case 'V':
     case 'h':
-      Refuse(ErrorCode::kSyntax, "not a command for a save file", index);
+      HandleProgramOption(option, argument, index);
+      break;
     case 'n':
       SetOption(kOptNumeric, 'n', 0, index);
+      command_->numeric = true;
       break;
     case 'v':
       if (!(options_ & kOptVerbose)) SetOption(kOptVerbose, 'v', 0, index);
+      ++command_->verbose;
       break;
     case 'x':
       SetOption(kOptExpanded, 'x', 0, index);
+      command_->exact = true;
       break;
     case '0':
       SetOption(kOptLineNumbers, '0', 0, index);
+      command_->line_numbers = true;
       break;
     case 'M':
       break;  // how to load kernel modules: nothing of a ruleset
     default:
       HandleCommand(option, argument, index, value_word);
+      break;
+  }
+}
+
+void RuleParser::HandleProgramOption(char option, char* argument, int index) {
+  if (table_) {
+    Refuse(ErrorCode::kSyntax,
+           option == 't' ? std::string("-t is not allowed inside a table")
+           : option == 'V' || option == 'h'
+               ? std::string("not a command for a save file")
+               : fmt::format("-{} is not allowed in a save file", option),
+           index);
+  }
+  if (option != 'V' && invert_) {
+    Refuse(ErrorCode::kSyntax,
+           fmt::format("'!' is not allowed before '-{}'", option), index);
+  }
+  switch (option) {
+    case 't':
+      command_->table = argument;
+      break;
+    case 'w':
+    case 'W': {
+      if (argument == nullptr && HasArgument())
+        argument = words_.argv()[next_++];
+      int number = -1;
+      if (argument != nullptr && std::sscanf(argument, "%i", &number) != 1) {
+        Refuse(ErrorCode::kSyntax,
+               option == 'w' ? "wait seconds not numeric"
+                             : "wait interval not numeric",
+               index);
+      }
+      if (option == 'w') {
+        command_->wait = number;
+      } else {
+        fmt::print(stderr, "Ignoring deprecated --wait-interval option.\n");
+      }
+      break;
+    }
+    default:
+      (option == 'V' ? command_->version : command_->help) = true;
+      ended_ = true;
       break;
   }
 }
@@ -655,7 +727,7 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
   const TargetKind standard = StandardTarget(text);
   if (option == 'j' && standard != TargetKind::kNone) {
     if (table_ == TableKind::kNat && standard == TargetKind::kDrop) {
-      Refuse(ErrorCode::kConflict,
+      Refuse(ErrorCode::kSyntax,
              "wrong table: the nat table is not for filtering, DROP is not "
              "allowed in it",
              value_word);
@@ -667,7 +739,7 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
       chains_ != nullptr ? chains_->IsChain(text) : option == 'g';
   if (is_chain) {
     if (chains_ != nullptr && chains_->IsBuiltin(text)) {
-      Refuse(ErrorCode::kConflict,
+      Refuse(ErrorCode::kSyntax,
              fmt::format("cannot jump to the built-in chain '{}'", text),
              value_word);
     }
@@ -676,7 +748,7 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
     return;
   }
   if (option == 'g') {
-    Refuse(ErrorCode::kConflict,
+    Refuse(ErrorCode::kSyntax,
            fmt::format("goto '{}': there is no such chain", text), value_word);
   }
   const LoadedExtension* extension = session_->FindTarget(text);
@@ -687,17 +759,17 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
       return;
     }
     Refuse(
-        ErrorCode::kConflict,
+        ErrorCode::kSyntax,
         fmt::format("'{}' is neither a chain of this table nor a target", text),
         value_word);
   }
-  if (extension->only_table && *extension->only_table != table_) {
-    Refuse(
-        ErrorCode::kConflict,
-        fmt::format("wrong table: target {} is only for the {} table, not "
-                    "for {}",
-                    text, TableName(*extension->only_table), TableName(table_)),
-        value_word);
+  if (table_ && extension->only_table && *extension->only_table != *table_) {
+    Refuse(ErrorCode::kConflict,
+           fmt::format("wrong table: target {} is only for the {} table, not "
+                       "for {}",
+                       text, TableName(*extension->only_table),
+                       TableName(*table_)),
+           value_word);
   }
   target.kind = TargetKind::kExtension;
   has_target_ = true;
@@ -787,6 +859,7 @@ void RuleParser::CheckCommand() {
     case CommandKind::kList:
       legal |= kOptNumeric | kOptExpanded | kOptLineNumbers;
       break;
+    case CommandKind::kListRules:
     default:
       break;
   }

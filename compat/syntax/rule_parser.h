@@ -10,6 +10,8 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,7 +36,8 @@ enum class CommandKind : uint8_t {
   kDeleteIndex,
   kReplace,
   kInsert,
-  kList,  // -L, -S: nothing to do for a ruleset
+  kList,       // -L: nothing to do for a ruleset
+  kListRules,  // -S
   kFlush,
   kZero,
   kZeroIndex,
@@ -61,6 +64,14 @@ struct ParsedCommand {
   uint32_t rulenum = 0;
   uint32_t chain_column = 0;
   bool has_counters = false;  // -c
+  bool also_zero = false;     // -Z together with -L or -S
+  bool zero_one = false;      // of it, only the rule `rulenum`
+  uint32_t verbose = 0;       // how often -v was given
+  bool numeric = false, exact = false, line_numbers = false;
+  // What only a program takes, not a line of a save file.
+  std::string_view table;   // -t; "" = not given
+  std::optional<int> wait;  // -w: seconds; negative = for ever
+  bool version = false, help = false;
   /// Every source with every destination is a rule of its own.
   std::vector<AddressAndMask> sources, destinations;
   std::vector<std::string> resolved_names;
@@ -76,9 +87,11 @@ class RuleParser {
     const KnownSets* sets = nullptr;  // null: the kernel is asked for sets
   };
   /// `session` and what the options point to must outlive the parser.  `chains`
-  /// null: any name that is not a target is taken for a chain.
-  RuleParser(LibrarySession* session, TableKind table, const ChainNames* chains,
-             const Options& options);
+  /// null: any name that is not a target is taken for a chain.  `table` unset:
+  /// a program's arguments are parsed, -t among them, and whether the target
+  /// fits the table is the caller's to check.
+  RuleParser(LibrarySession* session, std::optional<TableKind> table,
+             const ChainNames* chains, const Options& options);
 
   /// Parses `line` from byte `start` on.  The rule's selector, matches and
   /// target go to `rule`, which is empty before; its addresses only to
@@ -87,6 +100,13 @@ class RuleParser {
   [[nodiscard]] Status Parse(std::string_view line, size_t start,
                              bool need_command, ParsedCommand* command,
                              Rule* rule);
+  /// The same for the words a program was called with, without its name.
+  [[nodiscard]] Status ParseArguments(std::span<const char* const> arguments,
+                                      ParsedCommand* command, Rule* rule);
+  /// The extensions that the last line named.
+  const std::vector<const LoadedExtension*>& extensions() const {
+    return option_sets_;
+  }
 
  private:
   // A long option found: a base option, or one of an extension.
@@ -97,6 +117,7 @@ class RuleParser {
     int has_arg = 0;
   };
 
+  Status ParseWords(bool need_command, ParsedCommand* command, Rule* rule);
   void Run(ParsedCommand* command, Rule* rule);
   void HandleWord(int index);
   void HandleLongOption(int index);
@@ -105,6 +126,7 @@ class RuleParser {
   void HandleExtensionOption(const FoundOption& found, char* argument,
                              int index);
   void HandleCommand(char option, char* argument, int index, int value_word);
+  void HandleProgramOption(char option, char* argument, int index);
   void HandleTarget(char option, const char* name, int index);
   bool FindLongOption(std::string_view name, FoundOption* found) const;
   bool LoadProtocolMatch(int index);
@@ -125,7 +147,7 @@ class RuleParser {
                            int index) const;
 
   LibrarySession* session_;
-  TableKind table_;
+  const std::optional<TableKind> table_;
   const ChainNames* chains_;
   const Options options_given_;
   bool ipv4_;

@@ -396,6 +396,7 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
     case CommandKind::kNone:
       return {};
     case CommandKind::kList:
+    case CommandKind::kListRules:
       Warn("a command that only lists has no effect here");
       return {};
     case CommandKind::kAppend:

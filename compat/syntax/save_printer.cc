@@ -5,59 +5,28 @@
 #include <netdb.h>
 
 #include <array>
-#include <cstring>
 #include <iterator>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
 
 #include "compat/syntax/extension_library.h"
+#include "compat/syntax/extension_printer.h"
 #include "compat/syntax/heap_growth.h"
 
 namespace nfarena {
 
 namespace {
 
-// Strings in a payload from elsewhere may lack their NUL; save callbacks then
-// read on into this many zero bytes.
-constexpr size_t kPayloadMargin = 1024;
-
 constexpr size_t kTextPerRule = 112;
-
-// What the save callbacks see of the rule.
-union EntryHead {
-  ipt_ip ipv4;
-  ip6t_ip6 ipv6;
-};
-
-void FillEntry(Family family, const Selector& selector, EntryHead* head) {
-  std::memset(head, 0, sizeof(*head));
-  const auto fill = [&](auto& ip) {
-    std::memcpy(ip.iniface, selector.in.name.data(), IFNAMSIZ);
-    std::memcpy(ip.outiface, selector.out.name.data(), IFNAMSIZ);
-    std::memcpy(ip.iniface_mask, selector.in.mask.data(), IFNAMSIZ);
-    std::memcpy(ip.outiface_mask, selector.out.mask.data(), IFNAMSIZ);
-    std::memcpy(&ip.src, selector.src.data(), sizeof(ip.src));
-    std::memcpy(&ip.smsk, selector.src_mask.data(), sizeof(ip.smsk));
-    std::memcpy(&ip.dst, selector.dst.data(), sizeof(ip.dst));
-    std::memcpy(&ip.dmsk, selector.dst_mask.data(), sizeof(ip.dmsk));
-    ip.proto = selector.protocol;
-    ip.invflags = selector.inverted;
-  };
-  if (family == Family::kIpv4) {
-    fill(head->ipv4);
-    if (selector.fragment) head->ipv4.flags |= IPT_F_FRAG;
-  } else {
-    fill(head->ipv6);
-    if (selector.protocol != 0) head->ipv6.flags |= IP6T_F_PROTO;
-  }
-}
 
 class Printer {
  public:
   Printer(Family family, const PrintOptions& options)
-      : session_(family), family_(family), options_(options) {}
+      : session_(family),
+        extensions_(&session_, options.sets),
+        family_(family),
+        options_(options) {}
 
   /// Makes room for about this many rules.
   void Expect(size_t rules) {
@@ -65,7 +34,10 @@ class Printer {
     out_.reserve(rules * kTextPerRule);
   }
   void Table(const nfarena::Table& table);
-  void Rule(std::string_view chain, const nfarena::Rule& rule);
+  void Rule(std::string_view chain, const nfarena::Rule& rule,
+            bool counters_option = false);
+  void ChainCommand(const Chain& chain, bool counters_option);
+  void Newline() { out_.push_back('\n'); }
   std::string Take() { return std::move(out_); }
 
  private:
@@ -73,23 +45,15 @@ class Printer {
                  bool inverted);
   void Interface(char letter, const InterfaceTest& test, bool inverted);
   void Protocol(uint16_t protocol, bool inverted);
-  void Match(const Extension& extension);
-  void ExtensionTarget(const Extension& extension);
   void Target(const nfarena::Target& target);
-  template <typename Entry>
-  const Entry* MakeEntry(const Extension& extension, size_t size);
-  template <typename Call>
-  void Save(Call call);
+  void CountersOption(const Counters& counters);
   void HeaderLine(const char* what, std::string_view rest);
 
   LibrarySession session_;
+  ExtensionPrinter extensions_;
   Family family_;
   const PrintOptions options_;
   std::string out_;
-  std::vector<uint64_t> block_;
-  EntryHead head_{};
-  const nfarena::Rule* head_of_ = nullptr;
-  const nfarena::Rule* rule_ = nullptr;
   std::unordered_map<uint16_t, std::string> protocols_;
 };
 
@@ -164,9 +128,9 @@ void Printer::Table(const nfarena::Table& table) {
 }
 
 // Source: iptables/iptables.c print_rule4(), iptables/xshared.c save_*().
-void Printer::Rule(std::string_view chain, const nfarena::Rule& rule) {
-  rule_ = &rule;
-  head_of_ = nullptr;
+void Printer::Rule(std::string_view chain, const nfarena::Rule& rule,
+                   bool counters_option) {
+  extensions_.Start(&rule);
   const Selector& selector = rule.selector;
   Append(&out_, "-A ");
   Append(&out_, chain);
@@ -182,8 +146,27 @@ void Printer::Rule(std::string_view chain, const nfarena::Rule& rule) {
   if (selector.fragment) {
     Append(&out_, selector.inverted & kInvertFragment ? " ! -f" : " -f");
   }
-  for (const Extension& match : rule.matches) Match(match);
+  for (const Extension& match : rule.matches) {
+    extensions_.SaveMatch(match, &out_);
+  }
+  if (counters_option) CountersOption(rule.counters);
   Target(rule.target);
+}
+
+void Printer::CountersOption(const Counters& counters) {
+  fmt::format_to(std::back_inserter(out_), " -c {} {}", counters.packets,
+                 counters.bytes);
+}
+
+void Printer::ChainCommand(const Chain& chain, bool counters_option) {
+  if (chain.hook) {
+    fmt::format_to(std::back_inserter(out_), "-P {} {}", chain.name,
+                   chain.policy == Policy::kDrop ? "DROP" : "ACCEPT");
+    if (counters_option) CountersOption(chain.counters);
+  } else {
+    fmt::format_to(std::back_inserter(out_), "-N {}", chain.name);
+  }
+  Newline();
 }
 
 void Printer::Addresses(char letter, const Address& address,
@@ -248,101 +231,6 @@ void Printer::Protocol(uint16_t protocol, bool inverted) {
   Append(&out_, it->second);
 }
 
-template <typename Entry>
-const Entry* Printer::MakeEntry(const Extension& extension, size_t size) {
-  // Save callbacks read the whole payload of their revision.
-  const size_t payload = std::max(extension.payload.size(), size);
-  const size_t total = XT_ALIGN(sizeof(Entry)) + payload;
-  block_.assign((total + kPayloadMargin) / sizeof(uint64_t) + 1, 0);
-  auto* entry = reinterpret_cast<Entry*>(block_.data());
-  entry->u.user.revision = extension.revision;
-  std::memcpy(entry->u.user.name, extension.name.data(),
-              std::min(extension.name.size(), sizeof(entry->u.user.name) - 1));
-  if constexpr (std::is_same_v<Entry, xt_entry_match>) {
-    entry->u.match_size = static_cast<uint16_t>(total);
-  } else {
-    entry->u.target_size = static_cast<uint16_t>(total);
-  }
-  if (!extension.payload.empty()) {
-    std::memcpy(entry->data, extension.payload.data(),
-                extension.payload.size());
-  }
-  if (head_of_ != rule_) {
-    FillEntry(family_, rule_->selector, &head_);
-    head_of_ = rule_;
-  }
-  return entry;
-}
-
-// Runs a save callback; its output follows what is in out_.
-template <typename Call>
-void Printer::Save(Call call) {
-  StdoutCapture capture(&out_);
-  try {
-    call();
-  } catch (const XtablesExit& exit) {
-    capture.Flush();
-    // A set whose name the kernel does not give, for instance.
-    fmt::format_to(std::back_inserter(out_), " [cannot be printed: {}]",
-                   exit.message);
-  }
-}
-
-void Printer::Match(const Extension& extension) {
-  const LoadedExtension* loaded = session_.FindMatch(extension.name);
-  if (loaded == nullptr) {
-    fmt::format_to(std::back_inserter(out_),
-                   " -m {} [unknown match of {} bytes]", extension.name,
-                   extension.payload.size());
-    return;
-  }
-  // The revision's own object; libxtables keeps it next to the preferred one.
-  const xtables_match* exact = xtables_find_match_revision(
-      loaded->name.c_str(), XTF_DONT_LOAD,
-      const_cast<xtables_match*>(loaded->match), extension.revision);
-  const xtables_match* shown = exact != nullptr ? exact : loaded->match;
-  const auto* entry = MakeEntry<xt_entry_match>(extension, shown->size);
-  Append(&out_, " -m ");
-  Append(&out_, shown->alias != nullptr ? shown->alias(entry)
-                                        : extension.name.c_str());
-  if (options_.sets != nullptr &&
-      PrintSetExtension(extension, false, *options_.sets, &out_)) {
-    return;
-  }
-  if (exact != nullptr && exact->save != nullptr) {
-    Save([&] { exact->save(&head_, entry); });
-  } else if (loaded->match->save != nullptr) {
-    Append(&out_, " [unsupported revision]");
-  }
-}
-
-void Printer::ExtensionTarget(const Extension& extension) {
-  const LoadedExtension* loaded = session_.FindTarget(extension.name);
-  if (loaded == nullptr) {
-    fmt::format_to(std::back_inserter(out_),
-                   " -j {} [unknown target of {} bytes]", extension.name,
-                   extension.payload.size());
-    return;
-  }
-  const xtables_target* exact = xtables_find_target_revision(
-      loaded->name.c_str(), XTF_DONT_LOAD,
-      const_cast<xtables_target*>(loaded->target), extension.revision);
-  const xtables_target* shown = exact != nullptr ? exact : loaded->target;
-  const auto* entry = MakeEntry<xt_entry_target>(extension, shown->size);
-  Append(&out_, " -j ");
-  Append(&out_, shown->alias != nullptr ? shown->alias(entry)
-                                        : extension.name.c_str());
-  if (options_.sets != nullptr &&
-      PrintSetExtension(extension, true, *options_.sets, &out_)) {
-    return;
-  }
-  if (exact != nullptr && exact->save != nullptr) {
-    Save([&] { exact->save(&head_, entry); });
-  } else if (loaded->target->save != nullptr) {
-    Append(&out_, " [unsupported revision]");
-  }
-}
-
 void Printer::Target(const nfarena::Target& target) {
   switch (target.kind) {
     case TargetKind::kNone:
@@ -368,7 +256,7 @@ void Printer::Target(const nfarena::Target& target) {
       Append(&out_, target.chain);
       break;
     case TargetKind::kExtension:
-      ExtensionTarget(target.extension);
+      extensions_.SaveTarget(target.extension, &out_);
       break;
   }
 }
@@ -386,6 +274,27 @@ std::string PrintTable(Family family, const Table& table,
                        const PrintOptions& options) {
   Printer printer(family, options);
   printer.Table(table);
+  return printer.Take();
+}
+
+// Source: iptables 1.8.9, iptables/iptables.c list_rules().
+std::string PrintListRules(Family family, const Table& table, bool counters,
+                           std::string_view only, uint32_t rulenum) {
+  Printer printer(family, {});
+  const auto shown = [only](const Chain& chain) {
+    return only.empty() || chain.name == only;
+  };
+  for (const Chain& chain : table.chains) {
+    if (rulenum == 0 && shown(chain)) printer.ChainCommand(chain, counters);
+  }
+  for (const Chain& chain : table.chains) {
+    if (!shown(chain)) continue;
+    for (size_t i = 0; i < chain.rules.size(); ++i) {
+      if (rulenum != 0 && rulenum != i + 1) continue;
+      printer.Rule(chain.name, chain.rules[i], counters);
+      printer.Newline();
+    }
+  }
   return printer.Take();
 }
 

@@ -1,7 +1,9 @@
 // Ruleset -> the text iptables-legacy-save prints for it, byte for byte.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "compat/model/ruleset.h"
 #include "compat/syntax/known_sets.h"
@@ -20,6 +22,11 @@ struct PrintOptions {
 std::string PrintSave(const Ruleset& ruleset, const PrintOptions& options);
 std::string PrintTable(Family family, const Table& table,
                        const PrintOptions& options);
+/// What iptables -S prints: policies, chains, then rules, with `counters` as -v
+/// shows them; of all chains or the one named `only`, with `rulenum` just that
+/// rule.
+std::string PrintListRules(Family family, const Table& table, bool counters,
+                           std::string_view only = {}, uint32_t rulenum = 0);
 /// "-A INPUT -s 192.0.2.1/32 -j DROP"
 std::string PrintRule(Family family, const std::string& chain,
                       const Rule& rule);

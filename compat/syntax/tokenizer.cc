@@ -13,8 +13,35 @@ char program_name[] = "nfarena";
 bool EndsPlain(char c) { return c == ' ' || c == '\t' || c == '"'; }
 }  // namespace
 
-Words::Words() : buffer_(kMaxLineSize + kMaxWords + 2) {
+Words::Words()
+    : buffer_(kMaxLineSize + kMaxWords + 2),
+      argv_(kMaxWords + 2),
+      columns_(kMaxWords + 2),
+      sizes_(kMaxWords + 2) {
   argv_[0] = program_name;
+}
+
+void Words::Take(std::span<const char* const> arguments) {
+  size_t bytes = 0;
+  for (const char* argument : arguments) bytes += std::strlen(argument) + 1;
+  if (buffer_.size() < bytes) buffer_.resize(bytes);
+  if (argv_.size() < arguments.size() + 2) {
+    argv_.resize(arguments.size() + 2);
+    columns_.resize(arguments.size() + 2);
+    sizes_.resize(arguments.size() + 2);
+  }
+  char* out = buffer_.data();
+  count_ = 1;
+  for (const char* argument : arguments) {
+    const auto index = static_cast<size_t>(count_++);
+    const size_t size = std::strlen(argument);
+    argv_[index] = out;
+    columns_[index] = static_cast<uint32_t>(out - buffer_.data() + 1);
+    sizes_[index] = static_cast<uint32_t>(size);
+    std::memcpy(out, argument, size + 1);
+    out += size + 1;
+  }
+  argv_[static_cast<size_t>(count_)] = nullptr;
 }
 
 Status Words::Split(std::string_view line, size_t start) {

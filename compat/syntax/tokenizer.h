@@ -6,9 +6,9 @@
 // because the parsers of libxtables' extensions want argv.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +33,9 @@ class Words {
   /// Cuts `line` from byte `start` on.  Errors: kRange, kSyntax; the place has
   /// only the column.
   [[nodiscard]] Status Split(std::string_view line, size_t start);
+  /// Takes the words that a program was called with, without its own name.
+  /// Columns are those of the words joined by single blanks.
+  void Take(std::span<const char* const> arguments);
 
   /// argv[0] is a placeholder for the program's name; argv[count()] is null.
   char** argv() { return argv_.data(); }
@@ -47,9 +50,8 @@ class Words {
 
  private:
   std::vector<char> buffer_;
-  std::array<char*, kMaxWords + 2> argv_{};
-  std::array<uint32_t, kMaxWords + 2> columns_{};
-  std::array<uint32_t, kMaxWords + 2> sizes_{};
+  std::vector<char*> argv_;
+  std::vector<uint32_t> columns_, sizes_;
   int count_ = 1;
 };
 
