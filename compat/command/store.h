@@ -18,8 +18,9 @@ class RulesetStore {
   /// What is in force, with counters.  A table that nobody has used yet may be
   /// missing.
   [[nodiscard]] virtual Result<Ruleset> Read() = 0;
-  /// `rule` as Read() would give it back from this chain: an engine with another
-  /// form than iptables' lists some rules in other words of the same meaning.
+  /// `rule` as Read() would give it back from this chain: an engine with
+  /// another form than iptables' lists some rules in other words of the same
+  /// meaning.
   [[nodiscard]] virtual Rule Shown(TableKind table, const Chain& chain,
                                    const Rule& rule) {
     (void)table;

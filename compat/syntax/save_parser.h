@@ -48,10 +48,11 @@ struct ParseOptions {
 };
 
 /// Parses a whole text.  Errors carry line, column and the offending piece:
-/// kSyntax (unknown option, bad value, missing COMMIT, NUL byte, CR LF...),
-/// kUnsupported (a match libxtables does not know), kRange (a line longer than
-/// iptables-restore reads, an index too big), kConflict (jump to nowhere, loop
-/// of chains, wrong table for a target).
+/// kSyntax (unknown option, bad value, jump to nowhere, missing COMMIT, NUL
+/// byte, CR LF...), kUnsupported (a match libxtables does not know), kRange (a
+/// line longer than iptables-restore reads, an index too big), kConflict (what
+/// iptables finds out only when it changes the table: no such chain or rule, a
+/// loop of chains, wrong table for a target).
 ///
 /// Of two texts that iptables-restore takes, this refuses: a quote that is not
 /// closed, and a jump that the kernel would refuse at COMMIT.
