@@ -85,5 +85,6 @@ void AddDiffCommand(CLI::App* app, int* exit_code);
 void AddBenchCommand(CLI::App* app, int* exit_code);
 void AddReportCommand(CLI::App* app, int* exit_code);
 void AddCorpusCommand(CLI::App* app, int* exit_code);
+void AddUpstreamCommand(CLI::App* app, int* exit_code);
 
 }  // namespace nfarena::cli

@@ -73,6 +73,7 @@ int main(int argc, char** argv) {
   cli::AddBenchCommand(&app, &exit_code);
   cli::AddReportCommand(&app, &exit_code);
   cli::AddCorpusCommand(&app, &exit_code);
+  cli::AddUpstreamCommand(&app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
