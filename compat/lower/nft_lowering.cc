@@ -1,6 +1,7 @@
 #include "compat/lower/nft_lowering.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 namespace nfarena::nft {
 namespace {
@@ -67,6 +68,49 @@ SourcePlace PlaceOf(const Rule& rule, const Extension& extension) {
   return place;
 }
 
+namespace {
+
+constexpr uint8_t Bit(Hook hook) {
+  return static_cast<uint8_t>(1u << static_cast<int>(hook));
+}
+
+/// Where xtables lets an extension stand, when nf_tables would let its own
+/// expression stand anywhere: struct xt_match and xt_target, member hooks, in
+/// net/netfilter/xt_owner.c, xt_mac.c and xt_CLASSIFY.c.
+struct HookLimit {
+  std::string_view name;
+  uint8_t hooks;
+};
+constexpr HookLimit kHookLimits[] = {
+    {"owner", Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
+    {"mac", Bit(Hook::kPrerouting) | Bit(Hook::kInput) | Bit(Hook::kForward)},
+    {"CLASSIFY",
+     Bit(Hook::kForward) | Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
+};
+
+/// Why the kernel would refuse the extension in such a rule, although its
+/// native form would load: carried, it is refused as ip_tables refuses it.
+std::string WhyRefused(const Extension& extension, const Rule& rule,
+                       const RuleContext& context) {
+  for (const HookLimit& limit : kHookLimits) {
+    if (limit.name == extension.name &&
+        (context.hook_mask & ~limit.hooks) != 0) {
+      return "the chain is reached from a hook that xtables does not allow";
+    }
+  }
+  const Selector& selector = rule.selector;
+  const bool is_tcp = selector.protocol == IPPROTO_TCP &&
+                      (selector.inverted & kInvertProtocol) == 0;
+  if (extension.name == "REJECT" && !is_tcp) {
+    const auto action = DecodeTarget(context.family, extension);
+    const auto* reject = action ? std::get_if<RejectTarget>(&*action) : nullptr;
+    if (reject != nullptr && reject->tcp_reset) return "needs -p tcp";
+  }
+  return "";
+}
+
+}  // namespace
+
 void CarryMatch(const Extension& match, LoweredRule* out) {
   out->exprs.push_back(CarriedMatch{match.name, match.revision, match.payload});
   out->carried = out->compat = true;
@@ -89,11 +133,13 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
   RETURN_IF_ERROR(LowerSelector(rule, context, out));
   static const std::string kUnknown = "nftables has no such expression";
   for (const Extension& match : rule.matches) {
-    const auto condition = DecodeMatch(context.family, match);
-    const std::string why = condition
-                                ? LowerCondition(*condition, rule, context,
-                                                 options, next_set_id, out)
-                                : kUnknown;
+    std::string why = WhyRefused(match, rule, context);
+    if (why.empty()) {
+      const auto condition = DecodeMatch(context.family, match);
+      why = condition ? LowerCondition(*condition, rule, context, options,
+                                       next_set_id, out)
+                      : kUnknown;
+    }
     if (why.empty()) continue;
     CarryMatch(match, out);
     AddReason("match", match.name, why, out);
@@ -108,9 +154,11 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
     return {};
   }
   const Extension& target = rule.target.extension;
-  const auto action = DecodeTarget(context.family, target);
-  const std::string why =
-      action ? LowerAction(*action, context, options, out) : kUnknown;
+  std::string why = WhyRefused(target, rule, context);
+  if (why.empty()) {
+    const auto action = DecodeTarget(context.family, target);
+    why = action ? LowerAction(*action, context, options, out) : kUnknown;
+  }
   if (!why.empty()) {
     CarryTarget(target, out);
     AddReason("target", target.name, why, out);

@@ -20,7 +20,7 @@ struct Lowered {
 };
 
 Lowered Lower(const std::string& rule_text, Family family, TableKind table,
-              const NftOptions& options, uint8_t hook_mask = 1 << 1) {
+              const NftOptions& options, uint8_t hook_mask = 0) {
   const auto rule = ParseRule(rule_text, family, table);
   EXPECT_TRUE(rule) << rule_text << ": " << rule.error().ToString();
   if (!rule) return {};
@@ -51,7 +51,7 @@ std::string WithoutCounter(std::string text) {
 }
 
 void Check(const Case& test, Family family, TableKind table,
-           const NftOptions& options, uint8_t hook_mask = 1 << 1) {
+           const NftOptions& options, uint8_t hook_mask = 0) {
   const Lowered lowered = Lower(test.rule, family, table, options, hook_mask);
   EXPECT_EQ(lowered.reason, "") << test.rule;
   EXPECT_EQ(WithoutCounter(lowered.text), test.exprs) << test.rule;
@@ -394,6 +394,26 @@ TEST(NftLoweringTest, WhatIsNotTheSameIsCarriedWithItsReason) {
     EXPECT_THAT(lowered.text, HasSubstr(test.carried)) << test.rule;
     EXPECT_THAT(lowered.reason, HasSubstr(test.reason)) << test.rule;
   }
+}
+
+TEST(NftLoweringTest, WhatXtablesRefusesIsLeftToIt) {
+  constexpr uint8_t kInput = 1 << static_cast<int>(Hook::kInput);
+  constexpr uint8_t kOutput = 1 << static_cast<int>(Hook::kOutput);
+  const auto carried = [](const char* rule, TableKind table, uint8_t hooks) {
+    return !Lower(rule, Family::kIpv4, table, {}, hooks).reason.empty();
+  };
+  EXPECT_TRUE(carried("-m owner --uid-owner 0", TableKind::kFilter, kInput));
+  EXPECT_FALSE(carried("-m owner --uid-owner 0", TableKind::kFilter, kOutput));
+  const char* mac = "-m mac --mac-source 00:11:22:33:44:55";
+  EXPECT_TRUE(carried(mac, TableKind::kFilter, kInput | kOutput));
+  EXPECT_FALSE(carried(mac, TableKind::kFilter, kInput));
+  const char* classify = "-j CLASSIFY --set-class 1:2";
+  EXPECT_TRUE(carried(classify, TableKind::kMangle, kInput));
+  EXPECT_FALSE(carried(classify, TableKind::kMangle, kOutput));
+  const char* reset = "-j REJECT --reject-with tcp-reset";
+  EXPECT_TRUE(carried(reset, TableKind::kFilter, kInput));
+  EXPECT_FALSE(carried("-p tcp -j REJECT --reject-with tcp-reset",
+                       TableKind::kFilter, kInput));
 }
 
 TEST(NftLoweringTest, QueueBecomesAnExpressionWhenAskedFor) {

@@ -105,6 +105,15 @@ class NftEngine : public Engine {
     // nftables' own expression compares numbers; only xt_owner asks who it is.
     return options_.mode == NftMode::kCompat ? CheckUsers(ruleset) : Status();
   }
+  std::vector<RuleNote> Notes(const Ruleset& ruleset) const override {
+    std::vector<RuleNote> notes;
+    const auto batch = LowerNftRuleset(ruleset, options_, 0);
+    if (!batch) return notes;
+    for (const NftRuleNote& note : batch->notes) {
+      if (note.compat) notes.push_back({note.rule, note.reason});
+    }
+    return notes;
+  }
   Result<std::unique_ptr<Instance>> Open(
       const OpenOptions& options) const override {
     RETURN_IF_ERROR(CheckPlace(options));
