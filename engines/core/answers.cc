@@ -69,6 +69,22 @@ bool HasChecksum(const PacketState& packet, size_t offset, uint8_t protocol) {
   }
 }
 
+/// skb->dev of an IPv6 packet: what this host sends has none, and REJECT then
+/// takes lo.
+std::string_view InputDevice(const PacketState& packet) {
+  const std::string_view in = DeviceName(packet.in);
+  return in.empty() ? "lo" : in;
+}
+
+/// ipv6_chk_addr(): a link-local address counts on its own device alone.
+bool IsOwnIpv6Address(const PacketState& packet, const Address& address) {
+  const AddressType type =
+      IsIpv6LinkLocal(address)
+          ? packet.topology->TypeOf(address, InputDevice(packet))
+          : packet.topology->TypeOf(address);
+  return type == AddressType::kLocal;
+}
+
 /// The address that an ICMP error comes from.
 std::optional<Address> ErrorSource(const PacketState& rejected) {
   const Topology& topology = *rejected.topology;
@@ -83,13 +99,15 @@ std::optional<Address> ErrorSource(const PacketState& rejected) {
       // (but only a local route).
       return topology.IsLocal(dst) ? std::optional<Address>(dst) : std::nullopt;
     }
-  } else if (topology.IsLocal(dst)) {
+  } else if (IsOwnIpv6Address(rejected, dst)) {
     return dst;
   }
-  const RouteDecision back = topology.FindRoute("", Address{}, src);
+  const bool v4 = rejected.family == Family::kIpv4;
+  const RouteDecision back =
+      v4 ? topology.FindRoute("", Address{}, src)
+         : topology.FindRouteAgain(LinkOfError(rejected), Address{}, src);
   if (!back.ok) return std::nullopt;
   const std::string_view in = DeviceName(rejected.in);
-  const bool v4 = rejected.family == Family::kIpv4;
   if (back.local && (v4 || in.empty())) return src;
   if (v4) return topology.PrimaryAddress(back.out);
   // icmp6_send(): from the device the packet came in by.
@@ -162,10 +180,6 @@ bool Ipv6ErrorAllowed(const PacketState& rejected) {
          (rejected.bytes[header.offset] & 0x80) != 0;
 }
 
-}  // namespace
-
-namespace {
-
 /// A reset of this host is quoted before its checksum is complete: the field
 /// holds the sum of the pseudo header (CHECKSUM_PARTIAL).
 /// Source: net/ipv4/netfilter/nf_reject_ipv4.c nf_reject_ip_tcphdr_put().
@@ -180,6 +194,19 @@ void QuotePartialChecksum(const PacketState& rejected, uint8_t* quote,
 }
 
 }  // namespace
+
+std::string_view LinkOfError(const PacketState& rejected) {
+  const std::string_view in = InputDevice(rejected);
+  if (in != "lo") return in;
+  // icmp6_dev(): what is on lo belongs to the device of its route.
+  const Topology& topology = *rejected.topology;
+  const Address dst = DestinationOf(rejected);
+  const std::string_view owner = topology.OwnerOf(dst);
+  if (!owner.empty()) return owner;
+  return topology
+      .FindRouteAgain(DeviceName(rejected.out), SourceOf(rejected), dst)
+      .out;
+}
 
 bool BuildIcmpError(const PacketState& rejected, uint8_t type, uint8_t code,
                     uint32_t info, std::vector<uint8_t>* answer) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "engines/core/packet_state.h"
@@ -21,6 +22,11 @@ namespace nfarena {
 /// none (an error about an error, a fragment, a broadcast, no address).
 bool BuildIcmpError(const PacketState& rejected, uint8_t type, uint8_t code,
                     uint32_t info, std::vector<uint8_t>* answer);
+
+/// The device whose link an ICMPv6 error about `rejected` is sent on when it
+/// goes to a link-local address: icmp6_iif().  Valid as long as the packet and
+/// the topology are.
+std::string_view LinkOfError(const PacketState& rejected);
 
 /// REJECT's ICMP answer: BuildIcmpError with type "destination unreachable"
 /// after nf_send_unreach()'s own tests (checksum of the rejected packet).

@@ -42,7 +42,7 @@ class AnyStages final : public StageEvaluator {
     const bool reset = choices_->OneIn(2);
     if (reset ? BuildTcpReset(*packet, &answer_)
               : BuildRejectUnreachable(*packet, 3, &answer_)) {
-      packet->path->AddAnswer(*packet, answer_);
+      packet->path->AddAnswer(answer_);
     }
     said->kind = VerdictKind::kDrop;
   }

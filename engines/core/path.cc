@@ -1,5 +1,7 @@
 #include "engines/core/path.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -17,12 +19,11 @@ namespace {
 /// rt_tos2priority(): the priority a forwarded packet gets from its TOS.
 /// Source: net/ipv4/route.c ip_tos2prio[], include/uapi/linux/pkt_sched.h.
 uint32_t PriorityOfTos(uint8_t tos) {
-  constexpr uint32_t kBestEffort = 0, kFiller = 1, kBulk = 2,
-                     kInteractiveBulk = 4, kInteractive = 6;
+  constexpr uint32_t kBestEffort = 0, kBulk = 2, kInteractiveBulk = 4,
+                     kInteractive = 6;
   static constexpr std::array<uint32_t, 8> kPriorities = {
       kBestEffort,  kBestEffort,      kBulk,           kBulk, kInteractive,
       kInteractive, kInteractiveBulk, kInteractiveBulk};
-  static_assert(kFiller == 1);
   return kPriorities[(tos & 0x1e) >> 2];
 }
 
@@ -179,7 +180,7 @@ struct Path::Impl {
   Step Confirm(PacketState* state);
   Step TrackIfOn(PacketState* state);
   Step Defragment(DefragUser user, PacketState* state);
-  Step Accept(PacketState* state) const;
+  Step Accept(PacketState* state);
   Step Receive(PacketState* state);
   Step ForwardChecks(PacketState* state);
   Step Deliver(PacketState* state);
@@ -259,10 +260,7 @@ void Path::Place(const Packet& packet, Stage stage, PacketState* state) const {
   }
 }
 
-void Path::AddAnswer(const PacketState& rejected,
-                     std::span<const uint8_t> bytes) {
-  // Only one packet is between a stage's begin and end at a time.
-  (void)rejected;
+void Path::AddAnswer(std::span<const uint8_t> bytes) {
   impl_->waiting.assign(bytes.begin(), bytes.end());
   impl_->has_waiting = true;
 }
@@ -357,8 +355,11 @@ void Path::Impl::SendWaiting(const PacketState& rejected) {
   Reset(*origin, rejected.outcome, state);
   state->path = rejected.path;
   state->answer = true;
+  if (rejected.family == Family::kIpv6) {
+    SetDeviceName(LinkOfError(rejected), &state->out);
+  }
   tracker->Attach(state, rejected);
-  if (state->headers.ok && state->headers.protocol == 6) {
+  if (state->headers.ok && state->headers.protocol == IPPROTO_TCP) {
     tracker->SetClosing(state);
   }
   WalkOutgoing(state);
@@ -504,9 +505,9 @@ Path::Impl::Step Path::Impl::Deliver(PacketState* state) {
   return Accept(state);
 }
 
-Path::Impl::Step Path::Impl::Accept(PacketState* state) const {
+Path::Impl::Step Path::Impl::Accept(PacketState* state) {
   if (!state->answer || state->looped) {
-    return const_cast<Impl*>(this)->End(VerdictKind::kAccept, state);
+    return End(VerdictKind::kAccept, state);
   }
   const bool here = state->hook == Hook::kInput;
   state->outcome->emissions.push_back(
@@ -535,7 +536,7 @@ Path::Impl::Step Path::Impl::ForwardChecks(PacketState* state) {
     if (src == Address{} || src == loopback || src[0] == 0xff) {
       return End(VerdictKind::kUnrouted, state);
     }
-    if (src[0] == 0xfe && (src[1] & 0xc0) == 0x80) {
+    if (IsIpv6LinkLocal(src)) {
       Answer(1, 2, state);  // not a neighbour
       return End(VerdictKind::kUnrouted, state);
     }
@@ -639,14 +640,15 @@ void Path::Impl::Loop(PacketState* state) {
 }
 
 RouteDecision Path::Impl::RouteOfAnswer(const PacketState& state) const {
-  // nf_send_reset() asks as if a rule had changed the packet; an ICMP error has
-  // a socket of the stack.
+  // nf_send_reset() asks as if a rule had changed the packet, icmp6_send() for
+  // the device of the packet in question; nf_send_reset6() and the socket of
+  // icmp_send() for any.
   const Address src = SourceOf(state);
   const Address dst = DestinationOf(state);
-  const bool reset =
-      state.family == Family::kIpv4 && state.headers.protocol == 6;
-  return reset ? topology->FindRouteAgain("", src, dst)
-               : topology->FindRoute("", src, dst);
+  const bool v4 = state.family == Family::kIpv4;
+  const bool reset = state.headers.protocol == IPPROTO_TCP;
+  if (v4 != reset) return topology->FindRoute("", src, dst);
+  return topology->FindRouteAgain(v4 ? "" : DeviceName(state.out), src, dst);
 }
 
 Path::Impl::Step Path::Impl::RouteAgain(std::string_view* out,

@@ -37,12 +37,12 @@ class Path {
   /// benchmarks of one stage.
   void Place(const Packet& packet, Stage stage, PacketState* state) const;
 
-  /// Queues an answer made by REJECT; called by the target while Run walks.
-  /// It is attached to the rejected packet's connection (nf_ct_attach).
+  /// Queues the answer to the packet that Run walks; called by REJECT.  It is
+  /// attached to that packet's connection (nf_ct_attach).
   /// The answer is walked once the evaluation of the stage has returned; the
   /// kernel sends it from inside the target, before the rejected packet is
   /// dropped, which no ruleset can tell apart.
-  void AddAnswer(const PacketState& rejected, std::span<const uint8_t> bytes);
+  void AddAnswer(std::span<const uint8_t> bytes);
 
   /// Whether conntrack's hooks are registered; false to begin with.  Instances
   /// call it with NeedsTracking(ruleset) at every Replace.

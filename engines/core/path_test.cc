@@ -287,7 +287,7 @@ testing::Stages::Function Reject(bool reset) {
             ? BuildTcpReset(*packet, &answer)
             : BuildRejectUnreachable(
                   *packet, packet->family == Family::kIpv4 ? 3 : 4, &answer)) {
-      packet->path->AddAnswer(*packet, answer);
+      packet->path->AddAnswer(answer);
     }
     return StageVerdict{.kind = VerdictKind::kDrop};
   };
@@ -357,6 +357,82 @@ TEST(PathAnswer, OfAPacketSentHereGoesOverLoopback) {
   EXPECT_THAT(Host::Line(outcome.emissions[0].bytes, "lo"),
               HasSubstr("SRC=198.51.100.1 DST=198.51.100.1 "));
   EXPECT_EQ(host.stages_.visits_.back(), "INPUT security");
+}
+
+/// A host whose eth0 has fe80::1 and whose eth1 has fe80::2, with neighbours
+/// fe80::77 on eth0 and 2001:db8:9::9 behind eth1.
+void AddLinkLocals(Host* host) {
+  host->topology_.devices[0].addresses.push_back({A("fe80::1"), 128});
+  host->topology_.devices[1].addresses.push_back({A("fe80::2"), 128});
+  host->topology_.routes.push_back(
+      {.in = "*", .destination = {A("fe80::77"), 128}, .out = "eth0"});
+  host->topology_.BuildIndex();
+}
+
+TEST(PathAnswer, LinkLocalSendersAreReachedOnTheirLinkAlone) {
+  struct Case {
+    const char* packet;
+    const char* out;  // of the error; "" = none is sent
+  };
+  const Case cases[] = {
+      {"IN=eth0 OUT= SRC=fe80::77 DST=2001:db8:1::1 PROTO=UDP SPT=1 DPT=2",
+       "eth0"},
+      // The only route to it leads elsewhere than it came from.
+      {"IN=eth1 OUT= SRC=fe80::77 DST=2001:db8:1::1 PROTO=UDP SPT=1 DPT=2",
+       "eth1"},
+      {"IN=eth0 OUT= SRC=fe80::78 DST=2001:db8:1::1 PROTO=UDP SPT=1 DPT=2", ""},
+      // Forged from our own address: the error goes to ourselves, if that
+      // address is on the device the packet would have left by.
+      {"IN= OUT=eth1 SRC=fe80::2 DST=2001:db8:9::9 PROTO=UDP SPT=1 DPT=2",
+       "lo"},
+      {"IN= OUT=eth1 SRC=fe80::1 DST=2001:db8:9::9 PROTO=UDP SPT=1 DPT=2",
+       "eth1"},
+      {"IN= OUT=lo SRC=fe80::1 DST=2001:db8:1::1 PROTO=UDP SPT=1 DPT=2", "lo"},
+      {"IN= OUT=lo SRC=fe80::1 DST=::1 PROTO=UDP SPT=1 DPT=2", ""},
+  };
+  for (const Case& c : cases) {
+    Host host(Family::kIpv6);
+    AddLinkLocals(&host);
+    for (const Hook hook : {Hook::kInput, Hook::kOutput}) {
+      host.stages_.Set(TableKind::kFilter, hook, [](PacketState* p) {
+        return p->answer ? StageVerdict() : Reject(false)(p);
+      });
+    }
+    const Outcome& outcome = host.Run(c.packet);
+    EXPECT_EQ(outcome.emissions.empty() ? "" : outcome.emissions[0].out, c.out)
+        << c.packet;
+  }
+}
+
+TEST(PathAnswer, RedirectedToLoopbackNoLinkIsLeft) {
+  Host host(Family::kIpv6);
+  AddLinkLocals(&host);
+  host.stages_.Set(TableKind::kNat, Hook::kOutput, [](PacketState* p) {
+    EXPECT_TRUE(p->tracker->SetupRedirect(p, NatRange{}));
+    return StageVerdict();
+  });
+  host.stages_.Set(TableKind::kFilter, Hook::kOutput, Reject(false));
+  const Outcome& outcome = host.Run(
+      "IN= OUT=eth1 SRC=fe80::2 DST=2001:db8:9::9 PROTO=UDP SPT=1 DPT=2");
+  EXPECT_EQ(outcome.verdict, VerdictKind::kDrop);
+  EXPECT_THAT(outcome.emissions, IsEmpty());
+}
+
+TEST(PathAnswer, AnErrorAboutAResetToALinkLocalAddressComesFromAnotherOne) {
+  Host host(Family::kIpv6);
+  AddLinkLocals(&host);
+  // The packet gets a reset, the reset an error: that one goes to the forged
+  // destination, and on lo a link-local address is nobody's.
+  host.stages_.Set(TableKind::kFilter, Hook::kOutput, [](PacketState* p) {
+    if (p->headers.protocol != 6) return StageVerdict();
+    return Reject(!p->answer)(p);
+  });
+  const Outcome& outcome = host.Run(
+      "IN= OUT=eth1 SRC=fe80::2 DST=2001:db8:9::9 PROTO=TCP SPT=1 DPT=2 SYN");
+  ASSERT_EQ(outcome.emissions.size(), 1u);
+  EXPECT_EQ(outcome.emissions[0].out, "eth1");
+  EXPECT_THAT(Host::Line(outcome.emissions[0].bytes, "eth1"),
+              HasSubstr("SRC=2001:db8:2::1 DST=2001:db8:9::9 "));
 }
 
 TEST(PathAnswer, RejectedAnswersEnd) {

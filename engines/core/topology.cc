@@ -52,9 +52,6 @@ bool IsV4ZeroNet(const Address& a) {
   return a[0] == 0 && a[1] == 0 && a[2] == 0 && a[3] == 0;
 }
 bool IsV6Multicast(const Address& a) { return a[0] == 0xff; }
-bool IsV6LinkLocal(const Address& a) {
-  return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
-}
 bool IsV6Loopback(const Address& a) {
   Address loopback{};
   loopback[15] = 1;
@@ -153,9 +150,15 @@ struct AddressHash {
 struct Topology::Index {
   struct Local {
     bool broadcast = false;
-    uint32_t device = 0;  // index in devices
+    uint32_t device = 0;  // index in devices; beyond them: unknown
   };
   std::unordered_map<Address, Local, AddressHash> local;
+  static std::string_view DeviceOf(const Topology& topology,
+                                   const Local& local) {
+    return local.device < topology.devices.size()
+               ? std::string_view(topology.devices[local.device].name)
+               : std::string_view();
+  }
   struct Level {
     uint8_t bits;
     std::unordered_map<Address, uint32_t, AddressHash> routes;
@@ -218,12 +221,12 @@ std::shared_ptr<const Topology::Index> Topology::MakeIndex() const {
   for (uint32_t i = 0; i < routes.size(); ++i) {
     const Route& route = routes[i];
     if (route.broadcast) {
-      uint32_t device = 0;
-      while (device < devices.size() && devices[device].name != route.out) {
-        ++device;
-      }
-      index->local.try_emplace(route.destination.address,
-                               Index::Local{true, device});
+      const Device* device = FindDevice(route.out);
+      const auto number =
+          device != nullptr ? device - devices.data() : std::ssize(devices);
+      index->local.try_emplace(
+          route.destination.address,
+          Index::Local{true, static_cast<uint32_t>(number)});
       continue;
     }
     if (route.local && IsMulticast(family, route.destination.address)) {
@@ -272,8 +275,7 @@ AddressType Topology::TypeOf(const Address& address,
   const Index& index = UseIndex(&temporary);
   const auto it = index.local.find(address);
   if (it == index.local.end()) return AddressType::kUnicast;
-  if (!device.empty() && (it->second.device >= devices.size() ||
-                          devices[it->second.device].name != device)) {
+  if (!device.empty() && index.DeviceOf(*this, it->second) != device) {
     return AddressType::kUnicast;
   }
   return it->second.broadcast ? AddressType::kBroadcast : AddressType::kLocal;
@@ -283,10 +285,24 @@ bool Topology::IsLocal(const Address& address) const {
   return TypeOf(address) == AddressType::kLocal;
 }
 
+const Device* Topology::FindDevice(std::string_view name) const {
+  const auto it = std::find_if(devices.begin(), devices.end(),
+                               [&](const Device& d) { return d.name == name; });
+  return it == devices.end() ? nullptr : &*it;
+}
+
+std::string_view Topology::OwnerOf(const Address& address) const {
+  if (IsLoopback(family, address)) return "lo";
+  std::shared_ptr<const Index> temporary;
+  const Index& index = UseIndex(&temporary);
+  const auto it = index.local.find(address);
+  if (it == index.local.end() || it->second.broadcast) return {};
+  return index.DeviceOf(*this, it->second);
+}
+
 bool Topology::HasLinkLayer(std::string_view device) const {
-  return std::any_of(devices.begin(), devices.end(), [&](const Device& d) {
-    return d.link_layer && d.name == device;
-  });
+  const Device* found = FindDevice(device);
+  return found != nullptr && found->link_layer;
 }
 
 std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
@@ -299,19 +315,16 @@ std::optional<Address> Topology::PrimaryAddress(std::string_view device) const {
     }
     return loopback;
   }
-  for (const Device& candidate : devices) {
-    if (candidate.name != device) continue;
-    if (candidate.addresses.empty()) return std::nullopt;
-    if (family == Family::kIpv4) return candidate.addresses.front().address;
-    // ipv6_link_dev_addr(): wide scopes first, the last added first.
-    return std::max_element(candidate.addresses.rbegin(),
-                            candidate.addresses.rend(),
-                            [](const Prefix& a, const Prefix& b) {
-                              return V6Scope(a.address) < V6Scope(b.address);
-                            })
-        ->address;
-  }
-  return std::nullopt;
+  const Device* found = FindDevice(device);
+  if (found == nullptr || found->addresses.empty()) return std::nullopt;
+  const std::vector<Prefix>& own = found->addresses;
+  if (family == Family::kIpv4) return own.front().address;
+  // ipv6_link_dev_addr(): wide scopes first, the last added first.
+  return std::max_element(own.rbegin(), own.rend(),
+                          [](const Prefix& a, const Prefix& b) {
+                            return V6Scope(a.address) < V6Scope(b.address);
+                          })
+      ->address;
 }
 
 std::optional<Address> Topology::RedirectAddress(
@@ -319,14 +332,12 @@ std::optional<Address> Topology::RedirectAddress(
   const auto widest = PrimaryAddress(device);
   const int scope = family == Family::kIpv6 ? V6Scope(destination) : kV6Global;
   if (device == "lo" || scope == kV6Global || !widest) return widest;
-  for (const Device& candidate : devices) {
-    if (candidate.name != device) continue;
-    const auto own = std::find_if(
-        candidate.addresses.rbegin(), candidate.addresses.rend(),
-        [&](const Prefix& a) { return V6Scope(a.address) == scope; });
-    if (own != candidate.addresses.rend()) return own->address;
-  }
-  return std::nullopt;
+  const std::vector<Prefix>& addresses = FindDevice(device)->addresses;
+  const auto own = std::find_if(
+      addresses.rbegin(), addresses.rend(),
+      [&](const Prefix& a) { return V6Scope(a.address) == scope; });
+  if (own == addresses.rend()) return std::nullopt;
+  return own->address;
 }
 
 namespace {
@@ -454,11 +465,10 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
   }
 
   // rt6_need_strict(): what comes for a link-local address stays on its link.
-  const bool strict = !v4 && arriving && IsV6LinkLocal(dst);
+  const bool strict = !v4 && arriving && IsIpv6LinkLocal(dst);
   const auto local = index.local.find(dst);
   const bool elsewhere = strict && local != index.local.end() &&
-                         (local->second.device >= devices.size() ||
-                          devices[local->second.device].name != in);
+                         index.DeviceOf(*this, local->second) != in;
   if (!elsewhere && local != index.local.end() &&
       !(local->second.broadcast && !arriving)) {
     decision = here;
@@ -466,8 +476,8 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     return decision;
   }
   if (!elsewhere && local != index.local.end()) {
-    decision.ok = local->second.device < devices.size();
-    if (decision.ok) decision.out = devices[local->second.device].name;
+    decision.out = index.DeviceOf(*this, local->second);
+    decision.ok = !decision.out.empty();
     return decision;
   }
   // "iif lo" stands for both: what this host sends and what comes over lo.
@@ -490,18 +500,16 @@ RouteDecision Topology::FindRouteAgain(std::string_view device,
   std::shared_ptr<const Index> temporary;
   const Index& index = UseIndex(&temporary);
   if (family == Family::kIpv6) {
-    if (!IsV6LinkLocal(dst) && !IsV6Multicast(dst)) {
+    if (!IsIpv6LinkLocal(dst) && !IsV6Multicast(dst)) {
       return FindRoute("", src, dst);
     }
-    // To its link alone; an address of this host is on its device, not on lo.
-    const auto local = index.local.find(dst);
     if (device != "lo" && IsV6Multicast(dst)) {
       return {.ok = true, .out = device};
     }
-    if (local != index.local.end()) {
-      const bool here = local->second.device < devices.size() &&
-                        devices[local->second.device].name == device;
-      return {.ok = here, .local = here, .out = "lo"};
+    // To its link alone: an address of this host is on its device, not on lo,
+    // and on another link some neighbour's.
+    if (!device.empty() && OwnerOf(dst) == device) {
+      return {.ok = true, .local = true, .out = "lo"};
     }
     const Route* route = index.Find(*this, {}, dst, device);
     if (route == nullptr) return {};
@@ -515,13 +523,8 @@ RouteDecision Topology::FindRouteAgain(std::string_view device,
     return FindRoute("", kept ? src : Address{}, dst);
   }
   // ip_route_output_key_hash_rcu(): to many by the device of the source.
-  if (IsV4Loopback(src)) return {.ok = true, .out = "lo"};
-  const auto local = index.local.find(src);
-  if (local == index.local.end() || local->second.broadcast ||
-      local->second.device >= devices.size()) {
-    return {};
-  }
-  return {.ok = true, .out = devices[local->second.device].name};
+  const std::string_view owner = OwnerOf(src);
+  return {.ok = !owner.empty(), .out = owner};
 }
 
 namespace {
@@ -585,7 +588,7 @@ class TopologyBuilder {
       RETURN_IF_ERROR(AddDevice(packet.in, packet.line));
       RETURN_IF_ERROR(AddDevice(packet.out, packet.line));
       if (packet.mac_src || packet.mac_dst) {
-        Device* device = FindDevice(packet.in);
+        Device* device = topology_.FindDevice(packet.in);
         if (device != nullptr) device->link_layer = true;
       }
     }
@@ -691,13 +694,6 @@ class TopologyBuilder {
     }
   }
 
-  Device* FindDevice(std::string_view name) {
-    for (Device& device : topology_.devices) {
-      if (device.name == name) return &device;
-    }
-    return nullptr;
-  }
-
   void AddAddresses() {
     // An address that some packet wants to pass through this host, or that is
     // a neighbour, cannot be the host's own.
@@ -709,8 +705,8 @@ class TopologyBuilder {
     for (const Address& address : owner_order_) {
       if (foreign.contains(address)) continue;
       const std::string& name = owners_[address];
-      Device* device =
-          name.empty() ? &topology_.devices.front() : FindDevice(name);
+      Device* device = name.empty() ? &topology_.devices.front()
+                                    : topology_.FindDevice(name);
       if (device == nullptr) continue;
       device->addresses.push_back({address, HostBits(family_)});
       local_.insert(address);

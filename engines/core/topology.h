@@ -24,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "compat/model/result.h"
@@ -31,6 +32,11 @@
 #include "engines/core/packet.h"
 
 namespace nfarena {
+
+/// ipv6_addr_type() & IPV6_ADDR_LINKLOCAL: fe80::/10.
+inline bool IsIpv6LinkLocal(const Address& address) {
+  return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
 
 struct Prefix {
   Address address{};
@@ -92,7 +98,9 @@ class Topology {
   RouteDecision FindRoute(std::string_view in, const Address& src,
                           const Address& dst) const;
   /// The route of a packet of this host that a rule has changed on its way out
-  /// by `device`: ip_route_me_harder(), ip6_route_me_harder().
+  /// by `device`: ip_route_me_harder(), ip6_route_me_harder().  In IPv6 also
+  /// that of an ICMP error about a packet of `device`: both leave a link only
+  /// for addresses that mean the same elsewhere.
   RouteDecision FindRouteAgain(std::string_view device, const Address& src,
                                const Address& dst) const;
   /// inet_dev_addr_type(): what the table "local" says, kUnicast when it says
@@ -102,6 +110,13 @@ class Topology {
   /// Whether this host belongs to a multicast group on a device.
   bool IsMember(std::string_view device, const Address& group) const;
   bool IsLocal(const Address& address) const;
+  const Device* FindDevice(std::string_view name) const;
+  Device* FindDevice(std::string_view name) {
+    return const_cast<Device*>(std::as_const(*this).FindDevice(name));
+  }
+  /// The device that has this address, "lo" for loopback addresses; "" when
+  /// none has it.
+  std::string_view OwnerOf(const Address& address) const;
   bool HasLinkLayer(std::string_view device) const;
   /// The address of `device` that the stack picks as a source; nullopt when it
   /// has none.

@@ -39,6 +39,19 @@ std::string Where(const Topology& t, const std::string& in,
   return std::string(r.out);
 }
 
+TEST(Topology, OwnerOfAnAddress) {
+  const Topology t = Make(
+      "IN=eth0 OUT= SRC=203.0.113.9 DST=192.0.2.1 PROTO=ICMP\n"
+      "IN= OUT=eth1 SRC=10.0.0.1 DST=10.0.0.77 PROTO=ICMP\n");
+  EXPECT_EQ(t.OwnerOf(A("192.0.2.1")), "eth0");
+  EXPECT_EQ(t.OwnerOf(A("10.0.0.1")), "eth1");
+  EXPECT_EQ(t.OwnerOf(A("10.0.0.77")), "");
+  EXPECT_EQ(t.OwnerOf(A("127.0.0.3")), "lo");
+  ASSERT_NE(t.FindDevice("eth1"), nullptr);
+  EXPECT_EQ(t.FindDevice("eth1")->name, "eth1");
+  EXPECT_EQ(t.FindDevice("eth2"), nullptr);
+}
+
 Rule RuleOf(const std::string& in, const std::string& src, uint8_t src_bits,
             const std::string& out = "") {
   Rule rule;

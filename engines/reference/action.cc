@@ -58,7 +58,7 @@ class Performance {
   Effect operator()(const RejectTarget& reject) {
     if (const auto answer = AnswerOf(reject, packet_);
         answer && packet_.path != nullptr) {
-      packet_.path->AddAnswer(packet_, *answer);
+      packet_.path->AddAnswer(*answer);
     }
     return {EffectKind::kDrop};
   }

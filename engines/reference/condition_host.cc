@@ -13,10 +13,6 @@ bool Holds(const HelperMatch& helper, const Question&) {
 
 namespace {
 
-bool IsLinkLocal(const Address& address) {
-  return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
-}
-
 bool WayBack4(const RpfilterMatch& rpfilter, const PacketState& packet,
               std::string_view in) {
   const Topology& topology = *packet.topology;
@@ -42,7 +38,7 @@ bool WayBack6(const RpfilterMatch& rpfilter, const PacketState& packet,
   const RouteDecision way = topology.FindRoute("", Address{}, source);
   if (!way.ok || way.local) return false;
   // A link-local sender is looked for on its own link even when loose.
-  return (rpfilter.loose && !IsLinkLocal(source)) || way.out == in;
+  return (rpfilter.loose && !IsIpv6LinkLocal(source)) || way.out == in;
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ int32_t Run(const RejectCode& code, Frame* frame) {
       }
       break;
   }
-  if (answered) packet.path->AddAnswer(packet, answer);
+  if (answered) packet.path->AddAnswer(answer);
   return kVerdictDrop;
 }
 

@@ -22,10 +22,6 @@ bool IsFromNobody4(const PacketState& packet) {
          (LoadBe32(dst) == 0xffffffff || local_group);
 }
 
-bool IsLinkLocal6(const uint8_t* address) {
-  return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
-}
-
 /// rpfilter_lookup_reverse(), rpfilter_lookup_reverse6(): whether this host
 /// would send to the packet's source by the device it came in by.
 bool ReverseRouteOk(const PacketState& packet, unsigned flags) {
@@ -43,7 +39,7 @@ bool ReverseRouteOk(const PacketState& packet, unsigned flags) {
       return false;
   }
   // Every device has its own link-local network.
-  if (!IsIpv4(packet) && IsLinkLocal6(SourceBytes(packet))) return true;
+  if (!IsIpv4(packet) && IsIpv6LinkLocal(SourceOf(packet))) return true;
   const RouteDecision route = topology.FindRoute("", Address{}, source);
   if (!route.ok || route.local) return false;
   return flags & XT_RPFILTER_LOOSE || route.out == DeviceName(packet.in);

@@ -29,7 +29,7 @@ XtTargetResult Reject(const XtContext& context, std::optional<uint8_t> code) {
   const bool answered = code.has_value()
                             ? BuildRejectUnreachable(packet, *code, &answer)
                             : BuildTcpReset(packet, &answer);
-  if (answered) packet.path->AddAnswer(packet, answer);
+  if (answered) packet.path->AddAnswer(answer);
   return kDropped;
 }
 
