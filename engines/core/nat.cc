@@ -277,10 +277,42 @@ bool ManipulatePacket(Family family, std::span<uint8_t> bytes, size_t network,
   return true;
 }
 
+bool Tracker::Impl::LeftToChance(const Tuple& reply) const {
+  if (tainted.contains(reply)) return true;
+  if (by_chance.empty()) return false;
+  for (uint16_t Tuple::*port : {&Tuple::src_port, &Tuple::dst_port}) {
+    Tuple rest = reply;
+    rest.*port = 0;
+    const auto it = by_chance.find(rest);
+    if (it != by_chance.end() && reply.*port >= it->second.low &&
+        reply.*port <= it->second.high) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Tracker::Impl::RememberChance(const Tuple& tuple, NatManip manip,
+                                   uint32_t low, uint32_t count) {
+  // The field that floats is the same before and after InvertTuple() swaps the
+  // ports; ICMP ids are not swapped.
+  Tuple rest;
+  Tuple open = tuple;
+  *PortOf(&open, manip) = 0;
+  InvertTuple(open, &rest);
+  const auto high = static_cast<uint16_t>(low + count - 1);
+  const auto [it, fresh] =
+      by_chance.try_emplace(rest, PortRange{static_cast<uint16_t>(low), high});
+  if (fresh) return;
+  it->second.low = std::min(it->second.low, static_cast<uint16_t>(low));
+  it->second.high = std::max(it->second.high, high);
+}
+
 bool Tracker::Impl::UsedTuple(const Tuple& tuple, const ConnectionNode& node,
-                              uint64_t now_ms) {
+                              uint64_t now_ms, bool* determined) {
   Tuple reply;
   InvertTuple(tuple, &reply);
+  if (LeftToChance(reply)) *determined = false;
   return Taken(reply, node, now_ms);
 }
 
@@ -302,10 +334,8 @@ bool Tracker::Impl::FindSourceMapping(const Tuple& original,
     if (!InvertTuple(other->connection.reply, result)) continue;
     result->dst = wanted.dst;
     result->dst_port = wanted.dst_port;
-    if (SourceInRange(*result, range)) {
-      *determined = !other->connection.indeterminate;
-      return true;
-    }
+    if (other->connection.indeterminate) *determined = false;
+    if (SourceInRange(*result, range)) return true;
   }
   return false;
 }
@@ -313,20 +343,18 @@ bool Tracker::Impl::FindSourceMapping(const Tuple& original,
 bool Tracker::Impl::UniqueTuple(const Tuple& original, const NatRange& range,
                                 ConnectionNode* node, NatManip manip,
                                 uint64_t now_ms, Tuple* tuple) {
-  // Returns whether the choice is determined.
   const bool random = (range.flags & kRandomAll) != 0;
+  bool determined = true;
+  const auto used = [&] {
+    return UsedTuple(*tuple, *node, now_ms, &determined);
+  };
   if (manip == NatManip::kSource && !random) {
     if (SourceInRange(original, range)) {
-      if (!UsedTuple(original, *node, now_ms)) {
-        *tuple = original;
-        return true;
-      }
-    } else {
-      bool determined = true;
-      if (FindSourceMapping(original, range, *node, tuple, &determined) &&
-          !UsedTuple(*tuple, *node, now_ms)) {
-        return determined;
-      }
+      *tuple = original;
+      if (!used()) return determined;
+    } else if (FindSourceMapping(original, range, *node, tuple, &determined) &&
+               !used()) {
+      return determined;
     }
   }
   *tuple = original;
@@ -335,12 +363,11 @@ bool Tracker::Impl::UniqueTuple(const Tuple& original, const NatRange& range,
     if ((range.flags & kNatProtoSpecified) != 0) {
       if ((range.flags & kNatProtoOffset) == 0 &&
           PortInRange(*tuple, manip, range) &&
-          (range.min_port == range.max_port ||
-           !UsedTuple(*tuple, *node, now_ms))) {
-        return true;
+          (range.min_port == range.max_port || !used())) {
+        return determined;
       }
-    } else if (!UsedTuple(*tuple, *node, now_ms)) {
-      return true;
+    } else if (!used()) {
+      return determined;
     }
   }
 
@@ -365,7 +392,7 @@ bool Tracker::Impl::UniqueTuple(const Tuple& original, const NatRange& range,
         low = std::min(range.min_port, range.max_port);
         count = std::max(range.min_port, range.max_port) - low + 1;
       } else if (manip == NatManip::kDestination) {
-        return true;
+        return determined;
       } else if (*port < 512) {
         low = 1, count = 511;
       } else if (*port < 1024) {
@@ -375,20 +402,23 @@ bool Tracker::Impl::UniqueTuple(const Tuple& original, const NatRange& range,
       }
       break;
     default:
-      return true;  // GRE without PPTP's helper too
+      return determined;  // GRE without PPTP's helper too
   }
-  if (count == 0) return true;
+  if (count == 0) return determined;
   uint16_t offset = 0;
-  bool determined = true;
   if ((range.flags & kNatProtoOffset) != 0) {
     offset = static_cast<uint16_t>(*port - range.base_port);
   } else if (random || manip != NatManip::kDestination) {
-    determined = count == 1;  // the kernel draws the first offset
+    // The kernel draws the first offset.
+    if (count > 1) {
+      determined = false;
+      RememberChance(*tuple, manip, low, count);
+    }
   }
   const uint32_t attempts = std::min(count, kMaxAttempts);
   for (uint32_t i = 0; i < attempts; ++i, ++offset) {
     *port = static_cast<uint16_t>(low + offset % count);
-    if (!UsedTuple(*tuple, *node, now_ms)) return determined;
+    if (!used()) return determined;
   }
   // Nothing free: the kernel draws other offsets while the range is larger
   // than what was tried.

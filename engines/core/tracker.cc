@@ -279,9 +279,9 @@ Tracker::Impl::IcmpResult Tracker::Impl::TrackIcmpError(
     // nf_conntrack_icmpv6_redirect(): 40 bytes of message, then options.
     if (at + 40 > packet->bytes.size()) return IcmpResult::kDone;
     if (packet->bytes[at + 1] != 0) return IcmpResult::kGoOn;
-    const Address src = SourceOf(*packet);
-    const bool link_local = src[0] == 0xfe && (src[1] & 0xc0) == 0x80;
-    if (packet->bytes[7] != 255 || !link_local) return IcmpResult::kDone;
+    if (packet->bytes[7] != 255 || !IsIpv6LinkLocal(SourceOf(*packet))) {
+      return IcmpResult::kDone;
+    }
     if (at + 42 > packet->bytes.size() || packet->bytes[at + 41] == 0) {
       return IcmpResult::kDone;
     }
@@ -306,23 +306,23 @@ ProtocolVerdict Tracker::Impl::TrackProtocol(PacketState* packet,
       .now_ms = packet->now_ms,
   };
   switch (connection->original.protocol) {
-    case 6: {
+    case IPPROTO_TCP: {
       bool kill = false;
       const ProtocolVerdict verdict = TrackTcp(connection, view, &kill);
       if (kill) Kill(NodeOf(connection));
       return verdict;
     }
-    case 17:
+    case IPPROTO_UDP:
       return TrackUdp(connection, view);
-    case 136:
+    case IPPROTO_UDPLITE:
       return TrackUdplite(connection, view);
-    case 1:
+    case IPPROTO_ICMP:
       return TrackIcmp(connection, view);
-    case 58:
+    case IPPROTO_ICMPV6:
       return TrackIcmpv6(connection, view);
-    case 47:
+    case IPPROTO_GRE:
       return TrackGre(connection, view);
-    case 132:
+    case IPPROTO_SCTP:
       return TrackSctp(connection, view);
     default:
       return TrackGeneric(connection, view);
@@ -419,6 +419,9 @@ bool Tracker::Confirm(PacketState* packet) {
   // An answer of REJECT does not confirm what it rejects.
   if (DirectionOf(packet->ct_info) != 0) return true;
   if ((connection->status & kStatusDying) != 0) return false;
+  if (impl_->LeftToChance(connection->reply)) {
+    packet->MarkIndeterminate("a clash with a NAT port chosen at random");
+  }
   const Zone zone = ZoneOf(*connection);
   if (impl_->Find(connection->original, zone, packet->now_ms) != nullptr ||
       impl_->Find(connection->reply, zone, packet->now_ms) != nullptr) {

@@ -2,6 +2,7 @@
 // references, and the protocol trackers.
 #pragma once
 
+#include <cstddef>
 #include <deque>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ struct ConnectionNode {
   bool in_source_table = false;
 };
 
+static_assert(offsetof(ConnectionNode, connection) == 0);
 inline ConnectionNode* NodeOf(Connection* connection) {
   return reinterpret_cast<ConnectionNode*>(connection);
 }
@@ -123,6 +125,12 @@ struct Tracker::Impl {
   };
   /// Flows about which an outcome was left to chance.
   std::unordered_map<Tuple, std::string, TupleHash> tainted;
+  /// The ports that flows may have got by chance: the tuple they receive, with
+  /// that port as 0, and the range it was drawn from.
+  struct PortRange {
+    uint16_t low, high;
+  };
+  std::unordered_map<Tuple, PortRange, TupleHash> by_chance;
 
   ConnectionNode* Allocate();
   void Unhold(ConnectionNode* node);
@@ -150,11 +158,19 @@ struct Tracker::Impl {
   ProtocolVerdict TrackProtocol(PacketState* packet,
                                 const ConntrackHeader& header);
 
+  /// Whether an earlier flow receives `reply` or not is left to chance.
+  bool LeftToChance(const Tuple& reply) const;
+  void RememberChance(const Tuple& tuple, NatManip manip, uint32_t low,
+                      uint32_t count);
+  /// get_unique_tuple(); returns whether the choice is determined.
   bool UniqueTuple(const Tuple& original, const NatRange& range,
                    ConnectionNode* node, NatManip manip, uint64_t now_ms,
                    Tuple* tuple);
+  /// nf_nat_used_tuple().  Clears `determined` when chance may have it
+  /// otherwise; so does FindSourceMapping().
   bool UsedTuple(const Tuple& tuple, const ConnectionNode& node,
-                 uint64_t now_ms);
+                 uint64_t now_ms, bool* determined);
+  /// find_appropriate_src().
   bool FindSourceMapping(const Tuple& original, const NatRange& range,
                          const ConnectionNode& node, Tuple* result,
                          bool* determined);

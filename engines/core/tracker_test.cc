@@ -513,6 +513,59 @@ TEST(Nat, AFreePortIsKeptATakenOneIsChance) {
   EXPECT_THAT(host.Sent(), HasSubstr("SPT=1000"));
 }
 
+TEST(Nat, WhatChanceMayHaveTakenIsChanceToo) {
+  Host host;
+  SetNat(&host, Hook::kPostrouting, To("198.51.100.9"));
+  struct Case {
+    const char* source;
+    const char* server;
+    const char* rest;
+    bool determined;
+  };
+  const Case cases[] = {
+      {"192.168.1.5", "203.0.113.5", "PROTO=UDP SPT=300 DPT=80", true},
+      // Taken: now somebody has a port of 1 to 511.
+      {"192.168.1.6", "203.0.113.5", "PROTO=UDP SPT=300 DPT=80", false},
+      {"192.168.1.7", "203.0.113.5", "PROTO=UDP SPT=301 DPT=80", false},
+      {"192.168.1.7", "203.0.113.5", "PROTO=UDP SPT=511 DPT=80", false},
+      {"192.168.1.7", "203.0.113.5", "PROTO=UDP SPT=512 DPT=80", true},
+      {"192.168.1.7", "203.0.113.5", "PROTO=UDP SPT=302 DPT=81", true},
+      {"192.168.1.7", "203.0.113.6", "PROTO=UDP SPT=303 DPT=80", true},
+      {"192.168.1.7", "203.0.113.5", "PROTO=TCP SPT=301 DPT=80 SYN", true},
+      // The ids of pings likewise: any of 65536.
+      {"192.168.1.5", "203.0.113.5", "PROTO=ICMP TYPE=8 CODE=0 ID=1", true},
+      {"192.168.1.6", "203.0.113.5", "PROTO=ICMP TYPE=8 CODE=0 ID=1", false},
+      {"192.168.1.7", "203.0.113.5", "PROTO=ICMP TYPE=8 CODE=0 ID=2", false},
+      {"192.168.1.7", "203.0.113.6", "PROTO=ICMP TYPE=8 CODE=0 ID=3", true},
+  };
+  for (const Case& c : cases) {
+    const std::string line = std::string("IN=eth0 OUT=eth1 SRC=") + c.source +
+                             " DST=" + c.server + ' ' + c.rest;
+    EXPECT_EQ(host.Run(line).indeterminate,
+              c.determined ? "" : "a NAT port chosen at random")
+        << line;
+  }
+}
+
+TEST(Nat, AFixedPortMayClashWithOneDrawnBefore) {
+  Host host;
+  SetNat(&host, Hook::kPostrouting, To("198.51.100.9"));
+  const std::string first =
+      "IN=eth0 OUT=eth1 DST=203.0.113.5 PROTO=UDP SPT=300 DPT=80 SRC=";
+  host.Run(first + "192.168.1.5");
+  host.Run(first + "192.168.1.6");
+  NatRange fixed = To("198.51.100.9");
+  fixed.flags |= kNatProtoSpecified;
+  fixed.min_port = fixed.max_port = 77;
+  SetNat(&host, Hook::kPostrouting, fixed);
+  // It has that port already, so nobody looks whether it is free.
+  const std::string second = "IN=eth0 OUT=eth1 PROTO=UDP SPT=77 DPT=80 ";
+  EXPECT_EQ(host.Run(second + "SRC=192.168.1.7 DST=203.0.113.5").indeterminate,
+            "a clash with a NAT port chosen at random");
+  EXPECT_EQ(host.Run(second + "SRC=192.168.1.8 DST=203.0.113.6").indeterminate,
+            "");
+}
+
 TEST(Nat, PortRanges) {
   Host host;
   NatRange range = To("198.51.100.9");
