@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "engines/core/bytes.h"
 #include "engines/core/checksum.h"
@@ -25,6 +26,28 @@ std::optional<uint8_t> EcnOfWhole(uint8_t seen) {
 }
 
 }  // namespace
+
+bool Reassembler::Queue::NoteEnd(uint32_t end, bool more) {
+  if (more && end <= length) return true;
+  if (last_in ? more || end != length : end < length) return false;
+  last_in = !more;
+  length = end;
+  return true;
+}
+
+bool Reassembler::Queue::IsComplete() const {
+  size_t held = 0;
+  for (const Piece& piece : pieces) held += piece.data.size();
+  return first_in && last_in && held == length;
+}
+
+std::vector<uint8_t> Reassembler::Queue::Join() {
+  std::vector<uint8_t> whole = std::move(header);
+  for (const Piece& piece : pieces) {
+    whole.insert(whole.end(), piece.data.begin(), piece.data.end());
+  }
+  return whole;
+}
 
 DefragResult Reassembler::Add(PacketState* packet, DefragUser user) {
   if (!packet->headers.ok) return DefragResult::kWhole;
@@ -105,20 +128,8 @@ DefragResult Reassembler::AddIpv4(PacketState* packet, DefragUser user) {
     Drop(index);
     return DefragResult::kDropped;
   };
-  if (!more) {
-    if (end < queue->length || (queue->last_in && end != queue->length)) {
-      return discard();
-    }
-    queue->last_in = true;
-    queue->length = end;
-  } else {
-    end &= ~7u;
-    if (end > queue->length) {
-      if (queue->last_in) return discard();
-      queue->length = end;
-    }
-  }
-  if (end <= offset) return discard();
+  if (more) end &= ~7u;
+  if (!queue->NoteEnd(end, more) || end <= offset) return discard();
   switch (InsertPiece(queue, offset,
                       std::span(bytes).subspan(header, end - offset))) {
     case Insert::kDuplicate:
@@ -139,19 +150,12 @@ DefragResult Reassembler::AddIpv4(PacketState* packet, DefragUser user) {
     queue->header.assign(bytes.begin(),
                          bytes.begin() + static_cast<ptrdiff_t>(header));
   }
-  size_t held = 0;
-  for (const Piece& piece : queue->pieces) held += piece.data.size();
-  if (!queue->first_in || !queue->last_in || held != queue->length) {
-    return DefragResult::kQueued;
-  }
+  if (!queue->IsComplete()) return DefragResult::kQueued;
 
   const auto ecn = EcnOfWhole(queue->ecn);
   const size_t total = queue->header.size() + queue->length;
   if (!ecn || total > 65535) return discard();
-  std::vector<uint8_t> whole = std::move(queue->header);
-  for (const Piece& piece : queue->pieces) {
-    whole.insert(whole.end(), piece.data.begin(), piece.data.end());
-  }
+  std::vector<uint8_t> whole = queue->Join();
   StoreBe16(&whole[2], static_cast<uint16_t>(total));
   whole[1] |= *ecn;
   // DF is kept only when a fragment with DF was the largest.
@@ -197,23 +201,13 @@ DefragResult Reassembler::AddIpv6(PacketState* packet, DefragUser user) {
                 packet->now_ms);
   Queue* queue = &queues_[index];
   if (end > kIpv6MaxPayload) return DefragResult::kDropped;
-  if (!more) {
-    if (end < queue->length || (queue->last_in && end != queue->length)) {
-      return DefragResult::kDropped;
-    }
-    queue->last_in = true;
-    queue->length = end;
-  } else {
-    if ((end & 7) != 0) {
-      Drop(index);
-      return DefragResult::kDropped;
-    }
-    if (end > queue->length) {
-      if (queue->last_in) return DefragResult::kDropped;
-      queue->length = end;
-    }
+  if (more && (end & 7) != 0) {
+    Drop(index);
+    return DefragResult::kDropped;
   }
-  if (end == offset) return DefragResult::kDropped;
+  if (!queue->NoteEnd(end, more) || end == offset) {
+    return DefragResult::kDropped;
+  }
   switch (InsertPiece(queue, offset, std::span(bytes).subspan(at + 8))) {
     case Insert::kDuplicate:
       return DefragResult::kQueued;
@@ -230,11 +224,7 @@ DefragResult Reassembler::AddIpv6(PacketState* packet, DefragUser user) {
                          bytes.begin() + static_cast<ptrdiff_t>(at));
     queue->header[next_at] = bytes[at];
   }
-  size_t held = 0;
-  for (const Piece& piece : queue->pieces) held += piece.data.size();
-  if (!queue->first_in || !queue->last_in || held != queue->length) {
-    return DefragResult::kQueued;
-  }
+  if (!queue->IsComplete()) return DefragResult::kQueued;
 
   const auto ecn = EcnOfWhole(queue->ecn);
   const size_t payload = queue->header.size() - 40 + queue->length;
@@ -243,10 +233,7 @@ DefragResult Reassembler::AddIpv6(PacketState* packet, DefragUser user) {
     return DefragResult::kDropped;
   }
   const bool several = queue->pieces.size() > 1;
-  std::vector<uint8_t> whole = std::move(queue->header);
-  for (const Piece& piece : queue->pieces) {
-    whole.insert(whole.end(), piece.data.begin(), piece.data.end());
-  }
+  std::vector<uint8_t> whole = queue->Join();
   StoreBe16(&whole[4], static_cast<uint16_t>(payload));
   StoreBe16(&whole[0], static_cast<uint16_t>(LoadBe16(&whole[0]) | *ecn << 4));
   Drop(index);

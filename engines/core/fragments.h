@@ -49,12 +49,19 @@ class Reassembler {
     uint32_t max_df_size = 0;     // ... of those with DF
     std::vector<uint8_t> header;  // of the fragment at offset 0
     std::vector<Piece> pieces;    // by offset, without overlap
+
+    /// What a fragment that ends at `end` says of the whole; false when another
+    /// one has said otherwise.
+    bool NoteEnd(uint32_t end, bool more);
+    bool IsComplete() const;
+    /// Header and pieces; the queue is spent.
+    std::vector<uint8_t> Join();
   };
 
   DefragResult AddIpv4(PacketState* packet, DefragUser user);
   DefragResult AddIpv6(PacketState* packet, DefragUser user);
   size_t FindQueue(const Queue& key, uint64_t now_ms);
-  /// False: it overlaps what is there, the queue is void.
+  /// kOverlap: the queue is void.
   enum class Insert : uint8_t { kDone, kDuplicate, kOverlap };
   static Insert InsertPiece(Queue* queue, uint32_t offset,
                             std::span<const uint8_t> data);
