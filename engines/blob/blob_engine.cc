@@ -3,23 +3,15 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <chrono>
 
 #include "compat/lower/blob_lower.h"
 #include "engines/blob/blob_table.h"
 #include "engines/core/ipset_text.h"
+#include "engines/core/stopwatch.h"
 #include "engines/core/twin_instance.h"
 
 namespace nfarena {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-uint64_t NanosecondsSince(Clock::time_point start) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
-          .count());
-}
 
 /// Chain `index` of the blob, which holds the tables' chains one after the
 /// other.
@@ -53,19 +45,6 @@ Error Locate(Error error, const Ruleset& ruleset, const BlobFault& fault) {
   return error;
 }
 
-Status SupportsExtension(const char* what, bool known, const Rule& rule,
-                         const Extension& extension) {
-  if (known) return {};
-  return Fail(ErrorCode::kUnsupported,
-              fmt::format("{} '{}' revision {} is not known to this engine",
-                          what, extension.name, extension.revision),
-              SourcePlace{.file = {},
-                          .line = rule.line,
-                          .column = extension.column,
-                          .text = extension.name},
-              ENOENT);
-}
-
 class BlobInstance final : public TwinInstance {
  public:
   BlobInstance(const OpenOptions& options, IpSets ipsets)
@@ -75,22 +54,22 @@ class BlobInstance final : public TwinInstance {
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
     RETURN_IF_ERROR(CheckFamily(ruleset));
-    const auto start = Clock::now();
+    const Stopwatch watch;
     UpdateCost cost;
     ASSIGN_OR_RETURN(const BlobImage image,
                      LowerBlob(ruleset, {.counters = true}));
-    cost.lower_ns = NanosecondsSince(start);
-    const auto commit = Clock::now();
+    cost.lower_ns = watch.nanoseconds();
+    const Stopwatch commit;
     BlobFault fault;
     if (auto loaded = table_.Load(image.bytes, image.counters, &fault);
         !loaded) {
       return tl::unexpected<Error>(
           Locate(std::move(loaded.error()), ruleset, fault));
     }
-    cost.commit_ns = NanosecondsSince(commit);
+    cost.commit_ns = commit.nanoseconds();
     path().SetTracking(NeedsTracking(ruleset));
     path().SetNat(ruleset.table(TableKind::kNat) != nullptr);
-    cost.wall_ns = NanosecondsSince(start);
+    cost.wall_ns = watch.nanoseconds();
     cost.bytes_sent =
         image.bytes.size() + image.counters.size() * sizeof(Counters);
     cost.messages = 1;
@@ -98,7 +77,7 @@ class BlobInstance final : public TwinInstance {
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     ASSIGN_OR_RETURN(DumpResult current, Dump());
     for (const Change& change : delta) {
       current.ruleset.EnsureTable(change.table);
@@ -107,12 +86,12 @@ class BlobInstance final : public TwinInstance {
     ASSIGN_OR_RETURN(UpdateCost cost, Replace(current.ruleset));
     cost.bytes_received = current.cost.bytes_received;
     cost.messages += current.cost.messages;
-    cost.wall_ns = NanosecondsSince(start);
+    cost.wall_ns = watch.nanoseconds();
     return cost;
   }
 
   Result<DumpResult> Dump() override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const std::vector<uint8_t> bytes = table_.Bytes();
     const std::vector<Counters> counters = table_.Sum();
     ASSIGN_OR_RETURN(const BlobView view, BlobView::Parse(bytes));
@@ -121,7 +100,7 @@ class BlobInstance final : public TwinInstance {
     dump.cost.bytes_received =
         bytes.size() + counters.size() * sizeof(Counters);
     dump.cost.messages = 1;
-    dump.cost.wall_ns = NanosecondsSince(start);
+    dump.cost.wall_ns = watch.nanoseconds();
     return dump;
   }
 
@@ -167,14 +146,7 @@ class BlobEngineImpl final : public Engine {
   Status Available() const override { return {}; }
 
   Status Supports(const Ruleset& ruleset) const override {
-    for (const Table& table : ruleset.tables) {
-      for (const Chain& chain : table.chains) {
-        for (const Rule& rule : chain.rules) {
-          RETURN_IF_ERROR(SupportsRule(ruleset.family, rule));
-        }
-      }
-    }
-    return {};
+    return SupportsExtensions(ruleset);
   }
 
   Result<std::unique_ptr<Instance>> Open(
@@ -185,20 +157,6 @@ class BlobEngineImpl final : public Engine {
     }
     ASSIGN_OR_RETURN(IpSets sets, ReadIpSets(options.ipset_save));
     return std::make_unique<BlobInstance>(options, std::move(sets));
-  }
-
- private:
-  static Status SupportsRule(Family family, const Rule& rule) {
-    for (const Extension& match : rule.matches) {
-      RETURN_IF_ERROR(SupportsExtension(
-          "match", FindXtMatch(family, match.name, match.revision) != nullptr,
-          rule, match));
-    }
-    if (rule.target.kind != TargetKind::kExtension) return {};
-    const Extension& target = rule.target.extension;
-    return SupportsExtension(
-        "target", FindXtTarget(family, target.name, target.revision) != nullptr,
-        rule, target);
   }
 };
 

@@ -52,21 +52,6 @@ class StateLock {
   std::atomic_ref<uint64_t> lock_;
 };
 
-VerdictKind KindOf(XtVerdict verdict) {
-  switch (verdict) {
-    case XtVerdict::kContinue:
-    case XtVerdict::kAccept:
-      return VerdictKind::kAccept;
-    case XtVerdict::kDrop:
-      return VerdictKind::kDrop;
-    case XtVerdict::kQueue:
-      return VerdictKind::kQueue;
-    case XtVerdict::kStolen:
-      return VerdictKind::kStolen;
-  }
-  return VerdictKind::kDrop;
-}
-
 class Walker {
  public:
   Walker(BlobGeneration* generation, BlobGeneration::Slot* counters,
@@ -138,7 +123,7 @@ class Walker {
           const XtTargetResult said = Target(at, head);
           if (said.verdict != XtVerdict::kContinue || packet_.hotdrop) {
             Trace(here);
-            return Say(here, KindOf(said.verdict), said.queue);
+            return Say(here, VerdictKindOf(said.verdict), said.queue);
           }
           // It may have rewritten the packet.
           if (packet_.bytes.size() < least_bytes_) {

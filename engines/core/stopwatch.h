@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace nfarena::kernel {
+namespace nfarena {
 
 class Stopwatch {
  public:
@@ -20,4 +20,4 @@ class Stopwatch {
       std::chrono::steady_clock::now();
 };
 
-}  // namespace nfarena::kernel
+}  // namespace nfarena

@@ -2,20 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 #include <vector>
 
+#include "engines/core/stopwatch.h"
+
 namespace nfarena {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double NanosecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 TwinInstance::TwinInstance(const OpenOptions& options, IpSets sets)
     : family_(options.family),
@@ -85,11 +77,11 @@ Result<double> TwinInstance::TimePath(std::span<const Packet> packets,
                                       uint32_t rounds,
                                       const ClassifyOptions& options) {
   Outcome outcome;
-  const auto start = Clock::now();
+  const Stopwatch watch;
   for (uint32_t round = 0; round < rounds; ++round) {
     for (const Packet& packet : packets) path_.Run(packet, options, &outcome);
   }
-  return NanosecondsSince(start);
+  return static_cast<double>(watch.nanoseconds());
 }
 
 Result<double> TwinInstance::TimeStage(std::span<const Packet> packets,
@@ -103,11 +95,11 @@ Result<double> TwinInstance::TimeStage(std::span<const Packet> packets,
   for (size_t i = 0; i < packets.size(); ++i) {
     path_.Place(packets[i], stage, &states[i]);
   }
-  const auto start = Clock::now();
+  const Stopwatch watch;
   for (uint32_t round = 0; round < rounds; ++round) {
     for (PacketState& state : states) Evaluate(stage, &state);
   }
-  return NanosecondsSince(start);
+  return static_cast<double>(watch.nanoseconds());
 }
 
 }  // namespace nfarena

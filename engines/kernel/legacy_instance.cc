@@ -11,9 +11,9 @@
 
 #include "compat/lower/xt_table.h"
 #include "compat/syntax/save_printer.h"
+#include "engines/core/stopwatch.h"
 #include "engines/kernel/host.h"
 #include "engines/kernel/refusal.h"
-#include "engines/kernel/stopwatch.h"
 #include "engines/kernel/xt_apply.h"
 #include "engines/kernel/xt_transport.h"
 

@@ -4,10 +4,10 @@
 #include <optional>
 #include <utility>
 
+#include "engines/core/stopwatch.h"
 #include "engines/kernel/host.h"
 #include "engines/kernel/nft_transport.h"
 #include "engines/kernel/refusal.h"
-#include "engines/kernel/stopwatch.h"
 
 namespace nfarena::kernel {
 namespace {

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engines/core/stopwatch.h"
 #include "engines/kernel/probe.h"
-#include "engines/kernel/stopwatch.h"
 
 namespace nfarena::kernel {
 namespace {

@@ -22,7 +22,7 @@ extern "C" {
 #include <string>
 #include <vector>
 
-#include "engines/kernel/stopwatch.h"
+#include "engines/core/stopwatch.h"
 
 namespace nfarena::kernel {
 namespace {

@@ -16,7 +16,7 @@
 #include <cstring>
 #include <string>
 
-#include "engines/kernel/stopwatch.h"
+#include "engines/core/stopwatch.h"
 
 namespace nfarena::kernel {
 namespace {

@@ -5,26 +5,18 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <optional>
 
 #include "compat/lower/xt_layout.h"
 #include "compat/lower/xt_table.h"
 #include "engines/core/ipset_text.h"
+#include "engines/core/stopwatch.h"
 #include "engines/core/twin_instance.h"
 #include "engines/legacy/legacy_table.h"
 
 namespace nfarena {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-uint64_t NanosecondsSince(Clock::time_point start) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
-          .count());
-}
 
 size_t IndexOf(TableKind kind) { return static_cast<size_t>(kind); }
 
@@ -47,30 +39,6 @@ Error Locate(Error error, const Table& table, const XtTableImage& image,
       fmt::format("{}/{}/{}: {}", TableName(table.kind),
                   table.chains[ref.chain].name, ref.rule, error.message);
   return error;
-}
-
-Error NotKnown(const char* what, const Rule& rule, const Extension& extension) {
-  return Error{ErrorCode::kUnsupported,
-               fmt::format("{} '{}' revision {} is not known to this engine",
-                           what, extension.name, extension.revision),
-               SourcePlace{.line = rule.line,
-                           .column = extension.column,
-                           .text = extension.name},
-               ENOENT};
-}
-
-Status SupportsRule(Family family, const Rule& rule) {
-  for (const Extension& match : rule.matches) {
-    if (FindXtMatch(family, match.name, match.revision) == nullptr) {
-      return tl::unexpected<Error>(NotKnown("match", rule, match));
-    }
-  }
-  const Extension& target = rule.target.extension;
-  if (rule.target.kind == TargetKind::kExtension &&
-      FindXtTarget(family, target.name, target.revision) == nullptr) {
-    return tl::unexpected<Error>(NotKnown("target", rule, target));
-  }
-  return {};
 }
 
 /// struct xt_counters_info with the image's counters; empty when all are zero,
@@ -126,7 +94,7 @@ class LegacyInstance final : public TwinInstance {
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     UpdateCost cost;
     Ruleset current{.family = family()};
     for (const Change& change : delta) {
@@ -139,12 +107,12 @@ class LegacyInstance final : public TwinInstance {
     for (const Table& table : current.tables) wanted.push_back(&table);
     RETURN_IF_ERROR(PutInForce(wanted, &cost));
     UpdatePath();
-    cost.wall_ns = NanosecondsSince(start);
+    cost.wall_ns = watch.nanoseconds();
     return cost;
   }
 
   Result<DumpResult> Dump() override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     DumpResult dump;
     dump.ruleset.family = family();
     for (size_t i = 0; i < kTableKindCount; ++i) {
@@ -153,7 +121,7 @@ class LegacyInstance final : public TwinInstance {
                        ReadTable(static_cast<TableKind>(i), &dump.cost));
       dump.ruleset.tables.push_back(std::move(table));
     }
-    dump.cost.wall_ns = NanosecondsSince(start);
+    dump.cost.wall_ns = watch.nanoseconds();
     return dump;
   }
 
@@ -214,7 +182,7 @@ class LegacyInstance final : public TwinInstance {
 
   /// Lowers and translates one table; nothing is changed yet.
   Result<Pending> Prepare(const Table& table, UpdateCost* cost) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     ASSIGN_OR_RETURN(XtTableImage image, LowerXtTable(family(), table));
     LegacyTable& current = *tables_[IndexOf(table.kind)];
     ipt_replace head;
@@ -223,12 +191,12 @@ class LegacyInstance final : public TwinInstance {
     std::memcpy(image.replace.data(), &head, sizeof(head));
     Pending pending{.table = &current,
                     .counters = CountersInfo(table.kind, image.counters)};
-    cost->lower_ns += NanosecondsSince(start);
+    cost->lower_ns += watch.nanoseconds();
 
-    const auto sent = Clock::now();
+    const Stopwatch sent;
     LegacyFault fault;
     auto next = current.Translate(image.replace, &fault);
-    cost->commit_ns += NanosecondsSince(sent);
+    cost->commit_ns += sent.nanoseconds();
     if (!next) {
       return tl::unexpected<Error>(
           Locate(std::move(next.error()), table, image, fault));
@@ -241,7 +209,7 @@ class LegacyInstance final : public TwinInstance {
 
   /// Replaces all `wanted` tables or none.
   Status PutInForce(std::span<const Table* const> wanted, UpdateCost* cost) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     std::vector<Pending> pending;
     for (const Table* table : wanted) {
       ASSIGN_OR_RETURN(Pending one, Prepare(*table, cost));
@@ -250,7 +218,7 @@ class LegacyInstance final : public TwinInstance {
           NeedsTracking(Ruleset{.family = family(), .tables = {*table}});
       pending.push_back(std::move(one));
     }
-    const auto commit = Clock::now();
+    const Stopwatch commit;
     for (Pending& one : pending) {
       one.table->Commit(std::move(one.next));
       if (!one.counters.empty()) {
@@ -260,8 +228,8 @@ class LegacyInstance final : public TwinInstance {
       in_force_[i] = true;
       needs_tracking_[i] = one.needs_tracking;
     }
-    cost->commit_ns += NanosecondsSince(commit);
-    cost->wall_ns += NanosecondsSince(start);
+    cost->commit_ns += commit.nanoseconds();
+    cost->wall_ns += watch.nanoseconds();
     return {};
   }
 
@@ -292,14 +260,7 @@ class LegacyEngineImpl final : public Engine {
   Status Available() const override { return {}; }
 
   Status Supports(const Ruleset& ruleset) const override {
-    for (const Table& table : ruleset.tables) {
-      for (const Chain& chain : table.chains) {
-        for (const Rule& rule : chain.rules) {
-          RETURN_IF_ERROR(SupportsRule(ruleset.family, rule));
-        }
-      }
-    }
-    return {};
+    return SupportsExtensions(ruleset);
   }
 
   Result<std::unique_ptr<Instance>> Open(

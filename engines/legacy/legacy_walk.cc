@@ -143,21 +143,6 @@ LegacyBound BoundAt(const uint8_t* header) {
   return bound;
 }
 
-VerdictKind KindOf(XtVerdict verdict) {
-  switch (verdict) {
-    case XtVerdict::kContinue:
-    case XtVerdict::kAccept:
-      return VerdictKind::kAccept;
-    case XtVerdict::kDrop:
-      return VerdictKind::kDrop;
-    case XtVerdict::kQueue:
-      return VerdictKind::kQueue;
-    case XtVerdict::kStolen:
-      return VerdictKind::kStolen;
-  }
-  return VerdictKind::kDrop;
-}
-
 VerdictKind KindOf(int32_t standard) {
   switch (standard) {
     case kXtAccept:
@@ -214,8 +199,9 @@ class Walker {
         const XtTargetResult result =
             bound.target(target + kXtHeaderBytes, WithState(bound));
         if (result.verdict != XtVerdict::kContinue || packet_.hotdrop) {
-          StageVerdict said = Say(*e, packet_.hotdrop ? VerdictKind::kDrop
-                                                      : KindOf(result.verdict));
+          StageVerdict said =
+              Say(*e, packet_.hotdrop ? VerdictKind::kDrop
+                                      : VerdictKindOf(result.verdict));
           said.queue = result.queue;
           return said;
         }

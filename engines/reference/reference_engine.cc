@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "engines/core/ipset_text.h"
+#include "engines/core/stopwatch.h"
 #include "engines/core/twin_instance.h"
 #include "engines/reference/describe.h"
 #include "engines/reference/evaluator.h"
@@ -14,18 +14,10 @@
 namespace nfarena {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-uint64_t NanosecondsSince(Clock::time_point start) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
-          .count());
-}
-
 /// The model is the interface: nothing is lowered and no bytes cross.
-UpdateCost CostSince(Clock::time_point start) {
+UpdateCost CostOf(const Stopwatch& watch) {
   UpdateCost cost;
-  cost.wall_ns = NanosecondsSince(start);
+  cost.wall_ns = watch.nanoseconds();
   cost.commit_ns = cost.wall_ns;
   cost.messages = 1;
   return cost;
@@ -51,15 +43,15 @@ class ReferenceInstance final : public TwinInstance {
   }
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     RETURN_IF_ERROR(CheckFamily(ruleset));
     RETURN_IF_ERROR(evaluator_.Load(ruleset));
     FitPath();
-    return CostSince(start);
+    return CostOf(watch);
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     Ruleset changed = evaluator_.ruleset();
     RETURN_IF_ERROR(ApplyDelta(delta, &changed));
     std::array<bool, kTableKindCount> touched{};
@@ -68,14 +60,14 @@ class ReferenceInstance final : public TwinInstance {
     }
     RETURN_IF_ERROR(evaluator_.Change(std::move(changed), touched));
     FitPath();
-    return CostSince(start);
+    return CostOf(watch);
   }
 
   Result<DumpResult> Dump() override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     DumpResult result;
     result.ruleset = evaluator_.ruleset();
-    result.cost = CostSince(start);
+    result.cost = CostOf(watch);
     return result;
   }
 

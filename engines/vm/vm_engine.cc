@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -15,6 +14,7 @@
 
 #include "compat/lower/nft_batch.h"
 #include "engines/core/ipset_text.h"
+#include "engines/core/stopwatch.h"
 #include "engines/core/twin_instance.h"
 #include "engines/vm/control_plane.h"
 #include "engines/vm/disassemble.h"
@@ -27,14 +27,6 @@ namespace {
 
 using vm::BatchResult;
 using vm::ControlPlane;
-
-using Clock = std::chrono::steady_clock;
-
-uint64_t NanosecondsSince(Clock::time_point start) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start)
-          .count());
-}
 
 size_t IndexOf(TableKind kind) { return static_cast<size_t>(kind); }
 
@@ -64,21 +56,6 @@ const Rule* RefusedRule(const Ruleset& ruleset, const NftBatch& batch,
       return &chain.rules[ref->rule - 1];
     }
     if (message.type == NFT_MSG_NEWRULE) ++number;
-  }
-  return nullptr;
-}
-
-// The first extension of a rule that the twins have no function for.
-const Extension* UnknownExtension(Family family, const Rule& rule) {
-  for (const Extension& match : rule.matches) {
-    if (FindXtMatch(family, match.name, match.revision) == nullptr) {
-      return &match;
-    }
-  }
-  const Extension& target = rule.target.extension;
-  if (rule.target.kind == TargetKind::kExtension &&
-      FindXtTarget(family, target.name, target.revision) == nullptr) {
-    return &target;
   }
   return nullptr;
 }
@@ -126,7 +103,7 @@ Error Explain(const Ruleset& ruleset, const NftBatch& batch,
   if (rule == nullptr) return error;
   error.place.line = rule->line;
   const std::string name = RuleRefName(ruleset, ref);
-  if (const Extension* unknown = UnknownExtension(ruleset.family, *rule);
+  if (const Extension* unknown = FindUnknownExtension(ruleset.family, *rule);
       unknown != nullptr && first->error == ENOENT) {
     error.code = ErrorCode::kUnsupported;
     error.place.column = unknown->column;
@@ -163,37 +140,37 @@ class VmInstance final : public TwinInstance {
 
   Result<UpdateCost> Replace(const Ruleset& ruleset) override {
     RETURN_IF_ERROR(CheckFamily(ruleset));
-    const auto start = Clock::now();
+    const Stopwatch watch;
     UpdateCost cost;
     ASSIGN_OR_RETURN(
         const NftBatch batch,
         LowerNftRuleset(ruleset, lowering_, control_.generation_id()));
-    cost.lower_ns = NanosecondsSince(start);
+    cost.lower_ns = watch.nanoseconds();
     RETURN_IF_ERROR(Commit(ruleset, batch, &cost));
     in_force_ = ruleset;
     Settle();
-    cost.wall_ns = NanosecondsSince(start);
+    cost.wall_ns = watch.nanoseconds();
     return cost;
   }
 
   Result<UpdateCost> Apply(const Delta& delta) override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     UpdateCost cost;
     Ruleset next = in_force_;
     RETURN_IF_ERROR(ApplyDelta(delta, &next));
     ASSIGN_OR_RETURN(const NftBatch batch,
                      LowerNftDelta(in_force_, delta, Handles(), lowering_,
                                    control_.generation_id()));
-    cost.lower_ns = NanosecondsSince(start);
+    cost.lower_ns = watch.nanoseconds();
     RETURN_IF_ERROR(Commit(next, batch, &cost));
     in_force_ = std::move(next);
     Settle();
-    cost.wall_ns = NanosecondsSince(start);
+    cost.wall_ns = watch.nanoseconds();
     return cost;
   }
 
   Result<DumpResult> Dump() override {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const vm::DumpRequest request{.family = NfprotoOf(family())};
     const std::vector<uint8_t> chains =
         control_.Dump(vm::DumpKind::kChains, request);
@@ -208,17 +185,17 @@ class VmInstance final : public TwinInstance {
       }
     }
     DumpResult result;
-    result.cost.commit_ns = NanosecondsSince(start);
+    result.cost.commit_ns = watch.nanoseconds();
     result.cost.bytes_received = chains.size() + rules.size() + elements.size();
     result.cost.messages = 2;
-    const auto raising = Clock::now();
+    const Stopwatch raising;
     ASSIGN_OR_RETURN(
         NftRaised raised,
         RaiseNft(family(),
                  {.chains = chains, .rules = rules, .elements = elements}));
     result.ruleset = std::move(raised.ruleset);
-    result.cost.lower_ns = NanosecondsSince(raising);
-    result.cost.wall_ns = NanosecondsSince(start);
+    result.cost.lower_ns = raising.nanoseconds();
+    result.cost.wall_ns = watch.nanoseconds();
     return result;
   }
 
@@ -255,9 +232,9 @@ class VmInstance final : public TwinInstance {
 
   Status Commit(const Ruleset& ruleset, const NftBatch& batch,
                 UpdateCost* cost) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const BatchResult result = control_.Submit(batch.bytes);
-    cost->commit_ns = NanosecondsSince(start);
+    cost->commit_ns = watch.nanoseconds();
     cost->bytes_sent = batch.bytes.size();
     cost->messages = batch.messages;
     if (!result.committed) {

@@ -36,6 +36,9 @@ struct XtContext {
 
 enum class XtVerdict : uint8_t { kContinue, kAccept, kDrop, kQueue, kStolen };
 
+/// What a target's word comes to as the end of a stage.
+VerdictKind VerdictKindOf(XtVerdict verdict);
+
 struct XtTargetResult {
   XtVerdict verdict = XtVerdict::kContinue;
   uint16_t queue = 0;
@@ -98,6 +101,12 @@ const XtMatch* FindXtMatch(Family family, std::string_view name,
                            uint8_t revision);
 const XtTarget* FindXtTarget(Family family, std::string_view name,
                              uint8_t revision);
+
+/// The first match or target of a rule that the twins do not know; nullptr:
+/// they know all.
+const Extension* FindUnknownExtension(Family family, const Rule& rule);
+/// Engine::Supports() of an engine whose extensions are these functions.
+[[nodiscard]] Status SupportsExtensions(const Ruleset& ruleset);
 
 /// ipt_do_table's test of the entry itself (ip_packet_match, ip6_packet_match).
 /// Sets `packet.hotdrop` when a rule with a protocol meets an IPv6 packet whose

@@ -7,6 +7,8 @@
 
 #include "engines/xt/registry.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -366,6 +368,57 @@ const XtMatch* FindXtMatch(Family family, std::string_view name,
 const XtTarget* FindXtTarget(Family family, std::string_view name,
                              uint8_t revision) {
   return xt::Find(XtTargets(), family, name, revision);
+}
+
+VerdictKind VerdictKindOf(XtVerdict verdict) {
+  switch (verdict) {
+    case XtVerdict::kContinue:
+    case XtVerdict::kAccept:
+      return VerdictKind::kAccept;
+    case XtVerdict::kDrop:
+      return VerdictKind::kDrop;
+    case XtVerdict::kQueue:
+      return VerdictKind::kQueue;
+    case XtVerdict::kStolen:
+      return VerdictKind::kStolen;
+  }
+  return VerdictKind::kDrop;
+}
+
+const Extension* FindUnknownExtension(Family family, const Rule& rule) {
+  for (const Extension& match : rule.matches) {
+    if (FindXtMatch(family, match.name, match.revision) == nullptr) {
+      return &match;
+    }
+  }
+  const Extension& target = rule.target.extension;
+  if (rule.target.kind == TargetKind::kExtension &&
+      FindXtTarget(family, target.name, target.revision) == nullptr) {
+    return &target;
+  }
+  return nullptr;
+}
+
+Status SupportsExtensions(const Ruleset& ruleset) {
+  for (const Table& table : ruleset.tables) {
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        const Extension* unknown = FindUnknownExtension(ruleset.family, rule);
+        if (unknown == nullptr) continue;
+        return Fail(
+            ErrorCode::kUnsupported,
+            fmt::format("{} '{}' revision {} is not known to this engine",
+                        unknown == &rule.target.extension ? "target" : "match",
+                        unknown->name, unknown->revision),
+            {.file = {},
+             .line = rule.line,
+             .column = unknown->column,
+             .text = unknown->name},
+            ENOENT);
+      }
+    }
+  }
+  return {};
 }
 
 }  // namespace nfarena
