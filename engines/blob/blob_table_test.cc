@@ -7,10 +7,13 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "compat/lower/blob_lower.h"
 #include "compat/model/testing/rule_builder.h"
+#include "engines/core/ipset_text.h"
 #include "engines/core/testing/stage_cases.h"
+#include "engines/xt/uapi.h"
 
 namespace nfarena {
 namespace {
@@ -280,6 +283,75 @@ TEST(BlobTable, NoPacketIsJudgedByHalfAnUpdate) {
   EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(counted, judged) << "a swap lost or doubled counts";
   EXPECT_GE(judged, static_cast<uint64_t>(kReaders));
+}
+
+/// Each packet asks set a, which counts it, adds its source to set b, and takes
+/// from the bucket of a hashlimit by the name of "h"; then `length` rules.
+BlobImage AskingSets(int length) {
+  xt_set_info_match_v4 ask{};
+  ask.match_set = {.index = 0, .dim = 1, .flags = IPSET_DIM_ONE_SRC};
+  xt_set_info_target_v3 add{};
+  add.add_set = {.index = 1, .dim = 1, .flags = IPSET_DIM_ONE_SRC};
+  add.del_set.index = add.map_set.index = IPSET_INVALID_ID;
+  add.flags = IPSET_FLAG_EXIST;
+  add.timeout = UINT32_MAX;
+  xt_hashlimit_mtinfo3 limit{};
+  std::memcpy(limit.name, "h", 2);
+  limit.cfg.mode = XT_HASHLIMIT_HASH_SIP;
+  limit.cfg.avg = XT_HASHLIMIT_SCALE_v2;
+  limit.cfg.burst = 5;
+  limit.cfg.gc_interval = limit.cfg.expire = 1000;
+  limit.cfg.srcmask = limit.cfg.dstmask = 32;
+  Ruleset ruleset;
+  Chain& input = *ruleset.EnsureTable(TableKind::kFilter).chain("INPUT");
+  input.rules = {R().Match(testing::ExtensionOf("set", 4, ask))
+                     .Do(testing::ExtensionOf("SET", 3, add)),
+                 R().Match(testing::ExtensionOf("hashlimit", 3, limit)).None()};
+  for (int i = 0; i < length; ++i) {
+    input.rules.push_back(R().Match(MarkIs(1)).Drop());
+  }
+  return Image(ruleset);
+}
+
+TEST(BlobTable, ReadersShareSetsWhileBlobsAreSwapped) {
+  constexpr int kReaders = 3;
+  constexpr int kUpdates = 200;
+  auto sets = ReadIpSets(
+      "create a hash:ip counters\nadd a 192.0.2.1\ncreate b hash:ip\n");
+  ASSERT_TRUE(sets);
+  NetState net{.sets = std::move(*sets), .named = {}};
+  const BlobImage images[2] = {AskingSets(0), AskingSets(9)};
+  BlobTable blob(Family::kIpv4, &net);
+  const auto first = blob.Load(images[0].bytes, images[0].counters);
+  ASSERT_TRUE(first) << first.error().ToString();
+
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> judged{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kReaders; ++i) {
+    threads.emplace_back([&] {
+      BlobTable::Reader reader(&blob);
+      PacketState packet = Placed(PlacedV4{});
+      uint64_t mine = 0;
+      while (!stop.load(std::memory_order_relaxed) || mine == 0) {
+        reader.Pin();
+        reader.Evaluate(kFilterInput, false, &packet);
+        reader.Unpin();
+        ++mine;
+      }
+      judged.fetch_add(mine);
+    });
+  }
+  for (int i = 1; i <= kUpdates; ++i) {
+    const auto old = blob.Load(images[i % 2].bytes, images[i % 2].counters);
+    EXPECT_TRUE(old) << old.error().ToString();
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  const auto& asked = net.sets.at(0).elements;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked.begin()->second.at(0).counters.packets, judged);
+  EXPECT_EQ(net.sets.at(1).elements_count, 1u);
 }
 
 }  // namespace

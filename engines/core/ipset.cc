@@ -254,16 +254,20 @@ bool IpSets::AskList(IpSet* set, const IpSetQuery& query, PacketState* packet,
   return false;
 }
 
+bool IpSets::ChangeFirst(const IpSet& list, IpSetQuery query,
+                         PacketState* packet, Change change) {
+  return std::any_of(
+      list.list.begin(), list.list.end(), [&](const IpSetElement& element) {
+        query.set = element.set;
+        return !HasExpired(element, packet) && (this->*change)(query, packet);
+      });
+}
+
 bool IpSets::Add(const IpSetQuery& query, PacketState* packet) {
   IpSet& set = sets_[query.set];
   if (!Applies(set, query, *packet)) return false;
   if (set.type->has(IpSetPart::kSet)) {
-    IpSetQuery inner = query;
-    return std::any_of(
-        set.list.begin(), set.list.end(), [&](const IpSetElement& element) {
-          inner.set = element.set;
-          return !HasExpired(element, packet) && Add(inner, packet);
-        });
+    return ChangeFirst(set, query, packet, &IpSets::Add);
   }
   const auto point = IpSetPointOf(set, query, *packet);
   if (!point) return false;
@@ -310,12 +314,7 @@ bool IpSets::Delete(const IpSetQuery& query, PacketState* packet) {
   IpSet& set = sets_[query.set];
   if (!Applies(set, query, *packet)) return false;
   if (set.type->has(IpSetPart::kSet)) {
-    IpSetQuery inner = query;
-    return std::any_of(
-        set.list.begin(), set.list.end(), [&](const IpSetElement& element) {
-          inner.set = element.set;
-          return !HasExpired(element, packet) && Delete(inner, packet);
-        });
+    return ChangeFirst(set, query, packet, &IpSets::Delete);
   }
   const auto point = IpSetPointOf(set, query, *packet);
   if (!point) return false;

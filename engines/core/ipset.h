@@ -176,6 +176,11 @@ class IpSets {
              IpSetMapping* mapping);
   bool AskList(IpSet* set, const IpSetQuery& query, PacketState* packet,
                IpSetMapping* mapping);
+  /// list_set_kadd(), list_set_kdel(): the first set of a list that the packet
+  /// changes is the only one.
+  using Change = bool (IpSets::*)(const IpSetQuery& query, PacketState* packet);
+  bool ChangeFirst(const IpSet& list, IpSetQuery query, PacketState* packet,
+                   Change change);
 
   std::vector<IpSet> sets_;
   bool unknown_ = false;

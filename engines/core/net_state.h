@@ -4,13 +4,17 @@
 // A program (a ruleset in its engine's form) holds what its rules name for as
 // long as it lives; what no program holds any more is gone, as in the kernel.
 // So a ruleset that replaces another finds what both name, in the state it was.
-// Not for use by several threads at once.
+// Whoever reads or changes it holds `mutex`: the extensions themselves when
+// they judge a packet or check a rule, as the kernel's lock their own sets and
+// tables.  So several readers of a blob may name the same set while another
+// blob is loaded.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,6 +66,7 @@ class NamedStates {
 struct NetState {
   IpSets sets;
   NamedStates named;
+  std::mutex mutex = {};
 };
 
 }  // namespace nfarena

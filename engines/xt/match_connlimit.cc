@@ -5,6 +5,7 @@
 // Source: net/netfilter/xt_connlimit.c.
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
 
 #include "engines/core/connection_counts.h"
@@ -29,6 +30,7 @@ const XtStateLayout kConnlimitState = {sizeof(uint64_t), nullptr};
 bool MatchConnlimit(const uint8_t* payload, const XtContext& context) {
   PacketState& packet = *context.packet;
   const auto info = LoadAt<xt_connlimit_info>(payload);
+  const std::lock_guard lock(context.net->mutex);
   auto& rules = *context.net->named.Find<RuleCounts>(NamedKind::kConnlimit, "");
   auto* number = static_cast<uint64_t*>(context.state);
   if (*number == 0) *number = ++rules.last_number;
@@ -50,6 +52,7 @@ Status CheckConnlimit(std::span<const uint8_t>, const XtUse& use) {
   if (use.net == nullptr) {
     return Refuse(ENOENT, "there is no place for its counts here");
   }
+  const std::lock_guard lock(use.net->mutex);
   use.net->named.Hold<RuleCounts>(
       NamedKind::kConnlimit, "", [] { return std::make_unique<RuleCounts>(); },
       use.holds);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -286,6 +287,7 @@ Entry* AddEntry(const Key& key, int revision, uint64_t now, Table* table) {
 bool MatchCommon(const Config& rule, std::string_view name, int revision,
                  const XtContext& context) {
   PacketState& packet = *context.packet;
+  const std::lock_guard lock(context.net->mutex);
   Table& table = *context.net->named.Find<Table>(NamedKind::kHashlimit, name);
   const Config& config = table.config;
   const auto key = KeyOf(config, packet);
@@ -364,6 +366,7 @@ Status CheckCommon(const uint8_t* payload, int revision, const XtUse& use) {
   if (use.net == nullptr) {
     return Refuse(ENOENT, "there is no place for its table here");
   }
+  const std::lock_guard lock(use.net->mutex);
   const Table* table = use.net->named.Hold<Table>(
       NamedKind::kHashlimit, name,
       [&config] {

@@ -2,6 +2,7 @@
 // Source: net/netfilter/xt_set.c.
 
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
 #include "engines/xt/access.h"
@@ -14,6 +15,7 @@ namespace nfarena::xt {
 namespace {
 
 bool Ask(const IpSetQuery& query, const XtContext& context, bool invert) {
+  const std::lock_guard lock(context.net->mutex);
   return context.net->sets.Test(query, context.packet) != invert;
 }
 
@@ -64,6 +66,7 @@ Status CheckSetExists(uint16_t index, const XtUse& use) {
   if (use.net == nullptr) {
     return Refuse(ENOENT, "the members of the ipset are not known here");
   }
+  const std::lock_guard lock(use.net->mutex);
   return use.net->sets.Check(index);
 }
 

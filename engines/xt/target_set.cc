@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "engines/xt/access.h"
@@ -27,6 +28,7 @@ bool Named(const Info& set) {
 template <typename Info>
 void AddAndDelete(const Info& info, bool renew, uint32_t timeout,
                   const XtContext& context) {
+  const std::lock_guard lock(context.net->mutex);
   if (Named(info.add_set)) {
     IpSetQuery query = SetQueryOf(info.add_set);
     query.renew = renew;
@@ -71,9 +73,10 @@ XtTargetResult TargetSet3(const uint8_t* payload, const XtContext& context) {
   IpSetMapping mapping;
   PacketState& packet = *context.packet;
   const bool invert = info.map_set.flags & IPSET_INV_MATCH;
-  if (context.net->sets.Test(SetQueryOf(info.map_set), &packet, &mapping) ==
-      invert) {
-    return {};
+  {
+    const std::lock_guard lock(context.net->mutex);
+    const IpSetQuery query = SetQueryOf(info.map_set);
+    if (context.net->sets.Test(query, &packet, &mapping) == invert) return {};
   }
   if (info.flags & IPSET_FLAG_MAP_SKBMARK) {
     packet.mark = (packet.mark & ~mapping.mark_mask) ^ mapping.mark;

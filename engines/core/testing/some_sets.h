@@ -17,9 +17,7 @@ inline NetState SomeSets() {
       "create c hash:ip,port,net family inet6 counters\n"
       "create d list:set\nadd d a\n");
   if (!sets) std::abort();
-  NetState net;
-  net.sets = std::move(*sets);
-  return net;
+  return NetState{.sets = std::move(*sets), .named = {}};
 }
 
 }  // namespace nfarena::testing
