@@ -25,7 +25,7 @@ nlohmann::json OutcomeJson(const Ruleset& ruleset, const Packet& packet,
   nlohmann::json json{
       {"packet", PacketLine(packet)},
       {"verdict", VerdictKindName(outcome.verdict)},
-      {"table", TableName(outcome.decided_by.table)},
+      {"table", table != nullptr ? TableName(outcome.decided_by.table) : ""},
       {"chain", known ? table->chains[outcome.decided_by.chain].name : ""},
       {"rule", outcome.decided_by.rule},
       {"out", outcome.out},
@@ -88,7 +88,8 @@ void AddClassifyCommand(CLI::App* app, int* exit_code) {
   command->add_flag("--json", options->json, "a list of objects");
   command->footer(
       "A line says: verdict, table, chain, rule number (policy, end), where\n"
-      "the packet went and what was rewritten.\n\nExamples:\n"
+      "the packet went and what was rewritten; none: no table has judged "
+      "it.\n\nExamples:\n"
       "  echo 'IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 PROTO=TCP SPT=1024 "
       "DPT=22 SYN' |\n"
       "    nfarena classify --engine reference --ruleset rules.v4 --packets "

@@ -147,6 +147,15 @@ class Forms(Command):
             self.assertEqual(len(lines), 3, engine)
             self.assertEqual([line.split()[0] for line in lines], ["accept", "drop", "drop"], engine)
 
+    def test_classify_by_no_rule(self) -> None:
+        rules, packets = self.file("r", "*filter\nCOMMIT\n"), self.file("p", PACKETS)
+        empty = self.file("e", "# nothing\n")
+        for engine in self.available(*TWINS):
+            for path, want in ((rules, "accept filter/INPUT/policy here"), (empty, "accept none here")):
+                lines = self.run_it("classify", "--engine", engine, "--ruleset", path,
+                                    "--packets", packets).stdout.splitlines()
+                self.assertIn(want, lines, engine)
+
     def test_diff_counts_outcomes(self) -> None:
         usable = self.available(*TWINS, *KERNELS)
         report = json.loads(

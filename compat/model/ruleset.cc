@@ -198,6 +198,8 @@ std::string RuleRefName(const Ruleset& ruleset, const RuleRef& ref) {
   const Chain* chain = table != nullptr && ref.chain < table->chains.size()
                            ? &table->chains[ref.chain]
                            : nullptr;
+  // No table had a say: an empty ruleset, or a packet no hook has seen.
+  if (table == nullptr && ref.rule == 0) return "none";
   const std::string name =
       chain != nullptr ? chain->name : fmt::format("#{}", ref.chain);
   if (ref.rule != 0) {

@@ -196,8 +196,8 @@ struct RuleRef {
   bool operator==(const RuleRef&) const = default;
 };
 
-/// "filter/INPUT/3", "filter/INPUT/policy" or, for the end of a user chain,
-/// "filter/CHAIN/end".
+/// "filter/INPUT/3", "filter/INPUT/policy"; for the end of a user chain
+/// "filter/CHAIN/end", of a chain in a table that is not there "none".
 std::string RuleRefName(const Ruleset& ruleset, const RuleRef& ref);
 
 }  // namespace nfarena

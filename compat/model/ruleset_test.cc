@@ -138,6 +138,7 @@ TEST(RuleRefName, Forms) {
   EXPECT_EQ(RuleRefName(ruleset, {TableKind::kFilter, 3, 0}),
             "filter/user/end");
   EXPECT_EQ(RuleRefName(ruleset, {TableKind::kNat, 1, 2}), "nat/#1/2");
+  EXPECT_EQ(RuleRefName(ruleset, {TableKind::kNat, 0, 0}), "none");
 }
 
 TEST(Error, Text) {
