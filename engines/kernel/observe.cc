@@ -197,25 +197,14 @@ void Observer::Take(const Event& event) {
 }
 
 void Observer::TakeMarker(Marker marker) {
-  // The rule that logged is traced after its record, if the packet is.
-  if (pending_ && !aside_ &&
-      (marker == Marker::kInputEnd || marker == Marker::kPostroutingEnd)) {
-    outcome_->verdict = VerdictKind::kAccept;
-    outcome_->bytes.assign(pending_->bytes.begin(), pending_->bytes.end());
-    outcome_->mark = pending_->mark;
-    if (pending_->hook != Hook::kInput) {
-      outcome_->out = network_->NameOf(pending_->out_index);
-    }
-    outcome_->priority = pending_priority_.value_or(0);
-    decided_ = true;
-    pending_.reset();
-    pending_priority_.reset();
-    open_.reset();
-    return;
-  }
   if (pending_) {
+    // The rule that logged is traced after its record, if the packet is.
     const bool of_pending =
         marker == Marker::kInputEnd || marker == Marker::kPostroutingEnd;
+    if (of_pending && !aside_) {
+      AcceptPending();
+      return;
+    }
     SettlePending();
     if (of_pending) return;
   }
@@ -254,6 +243,20 @@ void Observer::TakeMarker(Marker marker) {
       open_.reset();
       break;
   }
+}
+
+void Observer::AcceptPending() {
+  outcome_->verdict = VerdictKind::kAccept;
+  outcome_->bytes.assign(pending_->bytes.begin(), pending_->bytes.end());
+  outcome_->mark = pending_->mark;
+  if (pending_->hook != Hook::kInput) {
+    outcome_->out = network_->NameOf(pending_->out_index);
+  }
+  outcome_->priority = pending_priority_.value_or(0);
+  decided_ = true;
+  pending_.reset();
+  pending_priority_.reset();
+  open_.reset();
 }
 
 void Observer::TakeTrace(const Event& event) {

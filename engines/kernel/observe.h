@@ -87,6 +87,8 @@ class Observer {
 
  private:
   void TakeMarker(Marker marker);
+  /// The pending record is of the packet's own end.
+  void AcceptPending();
   /// Nothing was asked about the fragment: it waits for the others.
   bool KeptByDefrag() const;
   /// A log in the hook this packet is in may be of an answer to it that passes

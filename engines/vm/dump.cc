@@ -103,9 +103,7 @@ void ControlPlane::DumpChain(const Table& table, const Chain& chain,
 void ControlPlane::DumpRules(const Table& table, const Chain& chain,
                              const DumpRequest& request,
                              MessageWriter* writer) const {
-  DumpContext context;
-  context.control = this;
-  context.now_ms = now_ms_;
+  const DumpContext context{.control = this, .now_ms = now_ms_};
   const Rule* previous = nullptr;
   for (const Rule* rule = chain.first; rule != nullptr;
        rule = rule->following) {
@@ -174,9 +172,7 @@ void ControlPlane::DumpSet(const Table& table, const Set& set,
     writer->EndNest(concat);
   }
   writer->EndNest(desc);
-  DumpContext context;
-  context.control = this;
-  context.now_ms = now_ms_;
+  const DumpContext context{.control = this, .now_ms = now_ms_};
   const auto dump_block = [&](const std::vector<uint64_t>& block) {
     DumpExpression(context, reinterpret_cast<const uint8_t*>(block.data()),
                    writer);
@@ -237,9 +233,7 @@ std::vector<uint8_t> ControlPlane::DumpElements(
 
 void ControlPlane::DumpElement(const Set& set, const Element& element,
                                MessageWriter* writer) const {
-  DumpContext context;
-  context.control = this;
-  context.now_ms = now_ms_;
+  const DumpContext context{.control = this, .now_ms = now_ms_};
   const size_t nest = writer->BeginNest(NFTA_LIST_ELEM);
   if (!element.catchall) {
     PutValue(writer, NFTA_SET_ELEM_KEY, element.key.data(), set.d.key_size);
@@ -296,9 +290,7 @@ void ControlPlane::DumpElement(const Set& set, const Element& element,
 void ControlPlane::DumpObject(const Table& table, const Object& object,
                               const DumpRequest& request,
                               MessageWriter* writer) const {
-  DumpContext context;
-  context.control = this;
-  context.now_ms = now_ms_;
+  const DumpContext context{.control = this, .now_ms = now_ms_};
   writer->BeginMessage(MessageType(NFT_MSG_NEWOBJ), NLM_F_MULTI | NLM_F_APPEND,
                        request.seq, request.port_id, table.family,
                        static_cast<uint16_t>(base_seq_));

@@ -12,7 +12,7 @@ namespace {
 // What a rule came to.
 struct RuleEnd {
   int32_t verdict;  // kVerdictContinue: it ran to its end
-  Chain* target;    // of a jump or goto
+  Chain* target;    // meaningful for jump and goto only
 };
 
 template <typename Layout>
@@ -121,9 +121,7 @@ inline RuleEnd RunRule(const uint8_t* code, const uint8_t* end, Frame* frame,
         size = sizeof(immediate);
         const int32_t given = immediate.data.verdict.code;
         if (given == kVerdictContinue) break;
-        return {given, given == kVerdictJump || given == kVerdictGoto
-                           ? static_cast<Chain*>(immediate.data.verdict.chain)
-                           : nullptr};
+        return {given, static_cast<Chain*>(immediate.data.verdict.chain)};
       }
       case Opcode::kLookupAny: {
         const auto& lookup = As<LookupCode>(code);
@@ -134,9 +132,7 @@ inline RuleEnd RunRule(const uint8_t* code, const uint8_t* end, Frame* frame,
           if (found == nullptr) return {kVerdictBreak, nullptr};
           const int32_t given = found->verdict.code;
           if (given == kVerdictContinue) break;
-          return {given, given == kVerdictJump || given == kVerdictGoto
-                             ? static_cast<Chain*>(found->verdict.chain)
-                             : nullptr};
+          return {given, static_cast<Chain*>(found->verdict.chain)};
         }
         verdict = Run(lookup, frame);
         break;
