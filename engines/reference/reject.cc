@@ -187,13 +187,44 @@ std::optional<std::vector<uint8_t>> TcpReset(const PacketState& rejected) {
 
 // --- ICMP errors ------------------------------------------------------------
 
+/// Whether the packet was sent to an address of ours; a link-local one is ours
+/// only on its own link, which for what comes from this host is none.
+bool WasSentToUs(const PacketState& rejected) {
+  const Address destination = DestinationOf(rejected);
+  std::string_view link;
+  if (!IsIpv4(rejected) && IsIpv6LinkLocal(destination)) {
+    link = DeviceName(rejected.in);
+    if (link.empty()) link = "lo";
+  }
+  return rejected.topology->TypeOf(destination, link) == AddressType::kLocal;
+}
+
+/// The route of an ICMPv6 error: a link-local sender is looked for on the link
+/// the packet came in by; when that is this host itself, on the link the packet
+/// was bound for.
+RouteDecision WayBack6(const PacketState& rejected) {
+  const Topology& topology = *rejected.topology;
+  const Address sender = SourceOf(rejected);
+  if (!IsIpv6LinkLocal(sender)) return topology.FindRoute("", {}, sender);
+  std::string_view link = DeviceName(rejected.in);
+  if (link.empty() || link == "lo") {
+    const Address destination = DestinationOf(rejected);
+    link = topology.OwnerOf(destination);
+    if (link.empty()) {
+      const std::string_view out = DeviceName(rejected.out);
+      link = topology.FindRouteAgain(out, sender, destination).out;
+    }
+  }
+  return topology.FindRouteAgain(link, {}, sender);
+}
+
 /// The address an error comes from: the one the packet was sent to when it is
 /// ours, else that of the device it goes out by.
 std::optional<Address> SourceOfError(const PacketState& rejected) {
   const Topology& topology = *rejected.topology;
   const Address destination = DestinationOf(rejected);
   const Address sender = SourceOf(rejected);
-  const bool ours = topology.IsLocal(destination);
+  const bool ours = WasSentToUs(rejected);
   if (IsIpv4(rejected)) {
     // A packet that is delivered here is answered from where it was sent to;
     // ip_route_output_key_hash() takes no source that is only routed here.
@@ -205,7 +236,9 @@ std::optional<Address> SourceOfError(const PacketState& rejected) {
   } else if (ours) {
     return destination;
   }
-  const RouteDecision way = topology.FindRoute("", Address{}, sender);
+  const RouteDecision way = IsIpv4(rejected)
+                                ? topology.FindRoute("", {}, sender)
+                                : WayBack6(rejected);
   if (!way.ok) return std::nullopt;
   // icmp6_send() prefers the device the packet came in by.
   const std::string_view in = DeviceName(rejected.in);
