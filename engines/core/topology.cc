@@ -454,9 +454,7 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     }
   }
   if (v4 && !arriving && (IsZero(dst) || IsV4Loopback(dst))) return here;
-  if (!v4 && IsV6Loopback(dst)) {
-    return arriving ? decision : here;
-  }
+  if (!v4 && IsV6Loopback(dst) && (!arriving || in == "lo")) return here;
   if (arriving && IsMulticast(family, dst)) {
     if (!IsMember(in, dst)) return decision;
     decision = here;
@@ -464,8 +462,10 @@ RouteDecision Topology::FindRoute(std::string_view in, const Address& src,
     return decision;
   }
 
-  // rt6_need_strict(): what comes for a link-local address stays on its link.
-  const bool strict = !v4 && arriving && IsIpv6LinkLocal(dst);
+  // rt6_need_strict(): what comes for a link-local address stays on its link,
+  // and so does what a rule has sent to ::1, which is on lo alone.
+  const bool strict =
+      !v4 && arriving && (IsIpv6LinkLocal(dst) || IsV6Loopback(dst));
   const auto local = index.local.find(dst);
   const bool elsewhere = strict && local != index.local.end() &&
                          index.DeviceOf(*this, local->second) != in;

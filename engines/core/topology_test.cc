@@ -39,6 +39,20 @@ std::string Where(const Topology& t, const std::string& in,
   return std::string(r.out);
 }
 
+TEST(Topology, LoopbackOfIpv6IsOnLoAlone) {
+  Topology t;
+  t.family = Family::kIpv6;
+  t.devices = {{"eth0", {{A("2001:db8:1::1"), 64}}},
+               {"eth1", {{A("2001:db8:2::1"), 64}}}};
+  t.routes = {{.in = "*", .destination = {}, .out = "eth1"}};
+  t.BuildIndex();
+  EXPECT_EQ(Where(t, "", "2001:db8:1::1", "::1"), "local");
+  EXPECT_EQ(Where(t, "lo", "2001:db8:1::1", "::1"), "local");
+  // Elsewhere it is an address like others, as long as the way leads back.
+  EXPECT_EQ(Where(t, "eth0", "2001:db8:1::9", "::1"), "none");
+  EXPECT_EQ(Where(t, "eth1", "2001:db8:1::9", "::1"), "eth1");
+}
+
 TEST(Topology, OwnerOfAnAddress) {
   const Topology t = Make(
       "IN=eth0 OUT= SRC=203.0.113.9 DST=192.0.2.1 PROTO=ICMP\n"
