@@ -59,6 +59,10 @@ function(nfarena_test name)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE
     ${ARG_DEPS} nfarena_options GTest::gtest GTest::gmock GTest::gtest_main)
+  # A test's own code need not be fast, and compiles in half the time.
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
   set_target_properties(${name} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   # One CTest entry a case, so that a skipped one is seen and one can be rerun.
