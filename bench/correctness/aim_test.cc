@@ -4,20 +4,14 @@
 
 #include <algorithm>
 
-#include "compat/syntax/save_parser.h"
+#include "compat/syntax/testing/parsed.h"
 #include "engines/core/packet_text.h"
 #include "engines/registry.h"
 
 namespace nfarena {
 namespace {
 
-Ruleset Parse(const std::string& text, Family family = Family::kIpv4) {
-  ParseOptions options;
-  options.family = family;
-  auto ruleset = ParseSave(text, options, nullptr);
-  EXPECT_TRUE(ruleset.has_value()) << ruleset.error().ToString();
-  return ruleset ? std::move(*ruleset) : Ruleset{};
-}
+using testing::Parse;
 
 const std::string kFilter =
     "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"

@@ -12,37 +12,18 @@
 #include <string>
 
 #include "compat/lower/testing/nft_rules.h"
-#include "compat/syntax/save_parser.h"
 #include "compat/syntax/save_printer.h"
+#include "compat/syntax/testing/parsed.h"
 
 namespace nfarena {
 namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using testing::Parse;
+using testing::ParseFilter;
+using testing::ParseFilterRule;
 using ::testing::StartsWith;
-
-Ruleset Parse(std::string_view text, Family family = Family::kIpv4) {
-  ParseOptions options;
-  options.family = family;
-  std::vector<Warning> warnings;
-  auto ruleset = ParseSave(text, options, &warnings);
-  EXPECT_TRUE(ruleset) << ruleset.error().ToString();
-  return ruleset ? *std::move(ruleset) : Ruleset{};
-}
-
-Rule ParseFilterRule(const std::string& text) {
-  auto rule = ParseRule(text, Family::kIpv4, TableKind::kFilter);
-  EXPECT_TRUE(rule) << rule.error().ToString();
-  return rule ? *std::move(rule) : Rule{};
-}
-
-Ruleset Filter(const std::string& rules) {
-  return Parse(
-      "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
-      ":OUTPUT ACCEPT [0:0]\n" +
-      rules + "COMMIT\n");
-}
 
 NftBatch MustLower(const Ruleset& ruleset, const NftOptions& options = {}) {
   auto batch = LowerNftRuleset(ruleset, options, 0);
@@ -100,7 +81,7 @@ end
 }
 
 TEST(NftBatchTest, SetOfRangesHasNoOverlaps) {
-  const NftBatch batch = MustLower(Filter(
+  const NftBatch batch = MustLower(ParseFilter(
       "-A INPUT -p tcp -m multiport --dports 90,80:89,100:200,150:65535 -j "
       "DROP\n"));
   EXPECT_THAT(DumpNftBatch(batch.bytes),
@@ -136,15 +117,15 @@ TEST(NftBatchTest, PlainRuleIsAsSmallAsTheKernelTakesIt) {
         "-A INPUT -s 10.0.0.{}/32 -p tcp -m tcp --dport {} -j ACCEPT\n", i,
         i + 1);
   }
-  const size_t with = MustLower(Filter(rules)).bytes.size();
-  const size_t without = MustLower(Filter("")).bytes.size();
+  const size_t with = MustLower(ParseFilter(rules)).bytes.size();
+  const size_t without = MustLower(ParseFilter("")).bytes.size();
   EXPECT_EQ(with - without, 100u * 388u);
 }
 
 TEST(NftBatchTest, NotesSayWhatIsCarried) {
-  const NftBatch batch =
-      MustLower(Filter("-A INPUT -j ACCEPT\n"
-                       "-A INPUT -m string --string x --algo bm -j ACCEPT\n"));
+  const NftBatch batch = MustLower(
+      ParseFilter("-A INPUT -j ACCEPT\n"
+                  "-A INPUT -m string --string x --algo bm -j ACCEPT\n"));
   ASSERT_EQ(batch.notes.size(), 1u);
   EXPECT_EQ(batch.notes[0].rule, (RuleRef{TableKind::kFilter, 0, 2}));
   EXPECT_TRUE(batch.notes[0].compat);
@@ -162,8 +143,8 @@ std::string Nested(int depth) {
 }
 
 TEST(NftBatchTest, FifteenJumpsNestAndSixteenDoNot) {
-  EXPECT_TRUE(LowerNftRuleset(Filter(Nested(15)), {}, 0));
-  const auto deep = LowerNftRuleset(Filter(Nested(16)), {}, 0);
+  EXPECT_TRUE(LowerNftRuleset(ParseFilter(Nested(15)), {}, 0));
+  const auto deep = LowerNftRuleset(ParseFilter(Nested(16)), {}, 0);
   ASSERT_FALSE(deep);
   EXPECT_EQ(deep.error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(deep.error().place.text, "C16");
@@ -192,7 +173,7 @@ TEST(NftBatchTest, DeepestNestingIsFoundWithoutRecursion) {
 
 TEST(NftBatchTest, ReachableLoopIsAConflict) {
   // The parser refuses it too, so it is made by hand.
-  Ruleset ruleset = Filter(":A - [0:0]\n:B - [0:0]\n-A A -j B\n");
+  Ruleset ruleset = ParseFilter(":A - [0:0]\n:B - [0:0]\n-A A -j B\n");
   Rule back;
   back.line = 9;
   back.target.kind = TargetKind::kGoto;
@@ -210,7 +191,7 @@ TEST(NftBatchTest, ReachableLoopIsAConflict) {
 }
 
 TEST(NftBatchTest, JumpToNowhereIsAConflict) {
-  Ruleset ruleset = Filter("");
+  Ruleset ruleset = ParseFilter("");
   Rule rule;
   rule.target.kind = TargetKind::kJump;
   rule.target.chain = "nowhere";
@@ -224,7 +205,7 @@ TEST(NftBatchTest, JumpToNowhereIsAConflict) {
 TEST(NftBatchTest, RuleThatIsTooBigIsOutOfRange) {
   for (const auto& [matches, size] :
        {std::pair<size_t, size_t>{128, 8}, {30, 184}}) {
-    Ruleset ruleset = Filter("");
+    Ruleset ruleset = ParseFilter("");
     Rule rule;
     rule.line = 7;
     Extension match;
@@ -307,7 +288,7 @@ TEST(NftRaiseTest, RulesOfIptablesNftComeBack) {
 
 TEST(NftRaiseTest, MatchesOfNoConnectionAreNotJoined) {
   // Joined, the state would let packets without connection pass the protocol.
-  const Ruleset source = Filter(
+  const Ruleset source = ParseFilter(
       "-A INPUT -m conntrack --ctstate INVALID -m conntrack --ctproto 6\n"
       "-A INPUT -m conntrack --ctproto 6 -m conntrack --ctstate INVALID\n");
   const NftBatch batch = MustLower(source);
@@ -321,8 +302,8 @@ TEST(NftRaiseTest, MatchesOfNoConnectionAreNotJoined) {
 
 TEST(NftRaiseTest, CountersAreReadWithoutTheRules) {
   const NftBatch batch =
-      MustLower(Filter("[1:2] -A INPUT -m string --string x --algo bm\n"
-                       "[3:4] -A INPUT -j ACCEPT\n"));
+      MustLower(ParseFilter("[1:2] -A INPUT -m string --string x --algo bm\n"
+                            "[3:4] -A INPUT -j ACCEPT\n"));
   const auto counters =
       ReadNftCounters(Family::kIpv4, {batch.bytes, batch.bytes, {}});
   ASSERT_TRUE(counters);
@@ -336,7 +317,7 @@ TEST(NftRaiseTest, CountersAreReadWithoutTheRules) {
 
 // libnftnl alone reads a name that is not there.
 TEST(NftRaiseTest, AnExpressionWithoutANameIsAnError) {
-  NftBatch batch = MustLower(Filter("-A INPUT -j DROP\n"));
+  NftBatch batch = MustLower(ParseFilter("-A INPUT -j DROP\n"));
   constexpr std::string_view kName("counter", 8);  // with its NUL
   const auto name = std::search(batch.bytes.begin(), batch.bytes.end(),
                                 kName.begin(), kName.end());
@@ -366,10 +347,10 @@ TEST(NftRaiseTest, CutDumpsAreErrors) {
 class NftDeltaTest : public ::testing::Test {
  protected:
   NftDeltaTest()
-      : current_(Filter(":web - [0:0]\n"
-                        "-A INPUT -s 192.0.2.1/32 -j DROP\n"
-                        "-A INPUT -j web\n"
-                        "-A web -j ACCEPT\n")) {
+      : current_(ParseFilter(":web - [0:0]\n"
+                             "-A INPUT -s 192.0.2.1/32 -j DROP\n"
+                             "-A INPUT -j web\n"
+                             "-A web -j ACCEPT\n")) {
     handles_.rule[static_cast<size_t>(TableKind::kFilter)] = {
         {11, 12}, {}, {}, {13}};
     handles_.chain[static_cast<size_t>(TableKind::kFilter)] = {1, 2, 3, 4};

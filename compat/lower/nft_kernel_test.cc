@@ -13,35 +13,21 @@
 #include "compat/lower/testing/nft_rules.h"
 #include "compat/lower/testing/nft_socket.h"
 #include "compat/lower/testing/xt_socket.h"
-#include "compat/syntax/save_parser.h"
 #include "compat/syntax/save_printer.h"
+#include "compat/syntax/testing/parsed.h"
 
 namespace nfarena {
 namespace {
 
 using testing::InNamespace;
 using testing::NftDumpBytes;
+using testing::Parse;
+using testing::ParseFilter;
 using testing::ReadNft;
 using testing::SendNftBatch;
 
 NftDump View(const NftDumpBytes& bytes) {
   return {bytes.chains, bytes.rules, bytes.elements};
-}
-
-Ruleset Parse(std::string_view text, Family family = Family::kIpv4) {
-  ParseOptions options;
-  options.family = family;
-  std::vector<Warning> warnings;
-  auto ruleset = ParseSave(text, options, &warnings);
-  EXPECT_TRUE(ruleset) << ruleset.error().ToString();
-  return ruleset ? *std::move(ruleset) : Ruleset{};
-}
-
-Ruleset Filter(const std::string& rules) {
-  return Parse(
-      "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n"
-      ":OUTPUT ACCEPT [0:0]\n" +
-      rules + "COMMIT\n");
 }
 
 /// "" or the first thing that went wrong.
@@ -107,7 +93,7 @@ TEST_F(NftKernelTest, EveryConstructLoadsAndComesBack) {
 
 TEST_F(NftKernelTest, EmptyRulesetRemovesAllTables) {
   EXPECT_EQ(InNamespace([]() -> std::string {
-              std::string error = Load(Filter("-A INPUT -j DROP\n"), {});
+              std::string error = Load(ParseFilter("-A INPUT -j DROP\n"), {});
               if (!error.empty()) return error;
               error = Load(Ruleset{}, {});
               return error.empty() ? InForce(Family::kIpv4) : error;
@@ -117,7 +103,7 @@ TEST_F(NftKernelTest, EmptyRulesetRemovesAllTables) {
 
 TEST_F(NftKernelTest, GenerationThatHasPassedIsRefused) {
   EXPECT_EQ(InNamespace([]() -> std::string {
-              const Ruleset ruleset = Filter("-A INPUT -j DROP\n");
+              const Ruleset ruleset = ParseFilter("-A INPUT -j DROP\n");
               // A namespace begins with generation 1.
               const auto first = LowerNftRuleset(ruleset, {}, 1);
               if (!first) return first.error().ToString();
@@ -140,14 +126,14 @@ TEST_F(NftKernelTest, KernelHasTheLimitsOfTheLowering) {
       chains += fmt::format(":C{:02} - [0:0]\n", i);
       if (i < depth) rules += fmt::format("-A C{:02} -j C{:02}\n", i, i + 1);
     }
-    return Filter(chains + rules);
+    return ParseFilter(chains + rules);
   };
   EXPECT_EQ(InNamespace([&] { return Load(nested(15), {}); }), "");
   // Rules of many expressions: up to the size in the kernel, 40 bytes for a
   // mark test, and up to their number.
   // More than a line of words has room for, so they are added in the model.
   const auto marks = [](int count) {
-    Ruleset ruleset = Filter("-A INPUT -m mark --mark 1\n");
+    Ruleset ruleset = ParseFilter("-A INPUT -m mark --mark 1\n");
     Rule& rule = ruleset.table(TableKind::kFilter)->chain("INPUT")->rules[0];
     const Extension mark = rule.matches[0];
     rule.matches.assign(static_cast<size_t>(count), mark);
@@ -173,7 +159,7 @@ TEST_F(NftKernelTest, ManyMegabytesAreOneTransaction) {
         "-j ACCEPT\n",
         i >> 16, i >> 8 & 255, i & 255, i + 1);
   }
-  const Ruleset source = Filter(rules);
+  const Ruleset source = ParseFilter(rules);
   EXPECT_EQ(InNamespace([&]() -> std::string {
               if (auto error = Load(source, {}); !error.empty()) return error;
               const auto dump = ReadNft(Family::kIpv4);
@@ -319,7 +305,7 @@ std::string Changed(const Ruleset& start, const Delta& delta) {
 }
 
 TEST_F(NftKernelTest, ChangesDoWhatTheModelDoes) {
-  const Ruleset start = Filter(
+  const Ruleset start = ParseFilter(
       ":one - [0:0]\n:two - [0:0]\n"
       "[1:2] -A INPUT -s 192.0.2.1/32 -j DROP\n"
       "[3:4] -A INPUT -p tcp -m multiport --dports 80,443 -j one\n"

@@ -28,57 +28,17 @@
 
 #include <cstring>
 
+#include "compat/meaning/testing/decoded.h"
+#include "compat/model/testing/addresses.h"
+
 namespace nfarena {
 namespace {
 
+using testing::DecodedMatch;
 using ::testing::HasSubstr;
-
-template <typename Raw>
-Extension Make(const char* name, uint8_t revision, const Raw& raw) {
-  Extension match;
-  match.name = name;
-  match.revision = revision;
-  match.payload.resize((sizeof(Raw) + 7) / 8 * 8);
-  std::memcpy(match.payload.data(), &raw, sizeof(Raw));
-  match.column = 17;
-  return match;
-}
-
-/// Decodes and expects the alternative `Meaning`.
-template <typename Meaning>
-Meaning Decoded(Family family, const Extension& match) {
-  const Result<Condition> condition = DecodeMatch(family, match);
-  if (!condition) {
-    ADD_FAILURE() << condition.error().ToString();
-    return {};
-  }
-  if (!std::holds_alternative<Meaning>(*condition)) {
-    ADD_FAILURE() << match.name << ": alternative " << condition->index();
-    return {};
-  }
-  return std::get<Meaning>(*condition);
-}
-
-Error Refused(Family family, const Extension& match) {
-  const Result<Condition> condition = DecodeMatch(family, match);
-  if (condition) {
-    ADD_FAILURE() << match.name << " was decoded";
-    return {};
-  }
-  return condition.error();
-}
-
-Address V4(const char* text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(AF_INET, text, address.data()), 1);
-  return address;
-}
-
-Address V6(const char* text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(AF_INET6, text, address.data()), 1);
-  return address;
-}
+using testing::ParseAddress;
+using testing::Placed;
+using testing::RefusedMatch;
 
 nf_inet_addr Raw4(const char* text) {
   nf_inet_addr raw{};
@@ -101,7 +61,7 @@ TEST(DecodeMatch, Tcp) {
   raw.flg_mask = 0x17;
   raw.flg_cmp = 0x02;
   raw.invflags = XT_TCP_INV_DSTPT | XT_TCP_INV_FLAGS;
-  const auto tcp = Decoded<TcpMatch>(Family::kIpv4, Make("tcp", 0, raw));
+  const auto tcp = DecodedMatch<TcpMatch>(Family::kIpv4, Placed("tcp", 0, raw));
   EXPECT_EQ(tcp, (TcpMatch{.source = {1024, 65535, false},
                            .destination = {22, 22, true},
                            .option = 8,
@@ -110,13 +70,14 @@ TEST(DecodeMatch, Tcp) {
                            .flags_value = 0x02,
                            .flags_inverted = true}));
   raw.invflags = XT_TCP_INV_SRCPT | XT_TCP_INV_OPTION;
-  const auto other = Decoded<TcpMatch>(Family::kIpv6, Make("tcp", 0, raw));
+  const auto other =
+      DecodedMatch<TcpMatch>(Family::kIpv6, Placed("tcp", 0, raw));
   EXPECT_TRUE(other.source.inverted);
   EXPECT_FALSE(other.destination.inverted);
   EXPECT_TRUE(other.option_inverted);
   EXPECT_FALSE(other.flags_inverted);
   raw.invflags = 0x10;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("tcp", 0, raw)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("tcp", 0, raw)).code,
             ErrorCode::kRange);
 }
 
@@ -128,8 +89,9 @@ TEST(DecodeMatch, UdpAndUdplite) {
   raw.invflags = XT_UDP_INV_SRCPT;
   const UdpMatch want{.source = {0, 65535, true},
                       .destination = {53, 54, false}};
-  EXPECT_EQ(Decoded<UdpMatch>(Family::kIpv4, Make("udp", 0, raw)), want);
-  EXPECT_EQ(Decoded<UdpMatch>(Family::kIpv6, Make("udplite", 0, raw)), want);
+  EXPECT_EQ(DecodedMatch<UdpMatch>(Family::kIpv4, Placed("udp", 0, raw)), want);
+  EXPECT_EQ(DecodedMatch<UdpMatch>(Family::kIpv6, Placed("udplite", 0, raw)),
+            want);
   EXPECT_FALSE(want.source.any());
   EXPECT_TRUE(PortRange{}.any());
 }
@@ -139,14 +101,15 @@ TEST(DecodeMatch, IcmpTypesAndTheWildcardOfIpv4Only) {
   raw.type = 3;
   raw.code[0] = raw.code[1] = 4;
   raw.invflags = IPT_ICMP_INV;
-  EXPECT_EQ(Decoded<IcmpMatch>(Family::kIpv4, Make("icmp", 0, raw)),
+  EXPECT_EQ(DecodedMatch<IcmpMatch>(Family::kIpv4, Placed("icmp", 0, raw)),
             (IcmpMatch{Family::kIpv4, false, 3, 4, 4, true}));
   raw = {};
   raw.type = 0xff;
   raw.code[1] = 0xff;
-  EXPECT_TRUE(Decoded<IcmpMatch>(Family::kIpv4, Make("icmp", 0, raw)).any_type);
+  EXPECT_TRUE(
+      DecodedMatch<IcmpMatch>(Family::kIpv4, Placed("icmp", 0, raw)).any_type);
   EXPECT_FALSE(
-      Decoded<IcmpMatch>(Family::kIpv6, Make("icmp6", 0, raw)).any_type);
+      DecodedMatch<IcmpMatch>(Family::kIpv6, Placed("icmp6", 0, raw)).any_type);
 }
 
 TEST(DecodeMatch, MultiportRangesAndBadRanges) {
@@ -163,25 +126,29 @@ TEST(DecodeMatch, MultiportRangesAndBadRanges) {
   want.side = PortSide::kEither;
   want.ranges = {{22, 22, false}, {1000, 2000, false}, {80, 80, false}};
   want.inverted = true;
-  EXPECT_EQ(Decoded<MultiportMatch>(Family::kIpv4, Make("multiport", 1, raw)),
-            want);
+  EXPECT_EQ(
+      DecodedMatch<MultiportMatch>(Family::kIpv4, Placed("multiport", 1, raw)),
+      want);
 
   auto broken = raw;
   broken.count = 2;  // the range loses its end
-  EXPECT_THAT(Refused(Family::kIpv4, Make("multiport", 1, broken)).message,
-              HasSubstr("no end"));
+  EXPECT_THAT(
+      RefusedMatch(Family::kIpv4, Placed("multiport", 1, broken)).message,
+      HasSubstr("no end"));
   broken = raw;
   broken.count = 16;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("multiport", 1, broken)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("multiport", 1, broken)).code,
             ErrorCode::kRange);
   broken = raw;
   broken.ports[2] = 999;
-  EXPECT_THAT(Refused(Family::kIpv4, Make("multiport", 1, broken)).message,
-              HasSubstr("empty"));
+  EXPECT_THAT(
+      RefusedMatch(Family::kIpv4, Placed("multiport", 1, broken)).message,
+      HasSubstr("empty"));
   broken = raw;
   broken.flags = 3;
-  EXPECT_THAT(Refused(Family::kIpv4, Make("multiport", 1, broken)).message,
-              HasSubstr("side"));
+  EXPECT_THAT(
+      RefusedMatch(Family::kIpv4, Placed("multiport", 1, broken)).message,
+      HasSubstr("side"));
 }
 
 TEST(DecodeMatch, Iprange) {
@@ -189,20 +156,23 @@ TEST(DecodeMatch, Iprange) {
   raw.src_min = Raw4("192.0.2.1");
   raw.src_max = Raw4("192.0.2.9");
   raw.flags = IPRANGE_SRC | IPRANGE_SRC_INV | IPRANGE_DST_INV;
-  auto iprange = Decoded<IprangeMatch>(Family::kIpv4, Make("iprange", 1, raw));
+  auto iprange =
+      DecodedMatch<IprangeMatch>(Family::kIpv4, Placed("iprange", 1, raw));
   ASSERT_TRUE(iprange.source.has_value());
-  EXPECT_EQ(*iprange.source,
-            (AddressRange{V4("192.0.2.1"), V4("192.0.2.9"), true}));
+  EXPECT_EQ(*iprange.source, (AddressRange{ParseAddress("192.0.2.1"),
+                                           ParseAddress("192.0.2.9"), true}));
   EXPECT_FALSE(iprange.destination.has_value());
 
   raw.dst_min = Raw6("2001:db8::1");
   raw.dst_max = Raw6("2001:db8::ff");
   raw.flags = IPRANGE_DST;
-  iprange = Decoded<IprangeMatch>(Family::kIpv6, Make("iprange", 1, raw));
+  iprange =
+      DecodedMatch<IprangeMatch>(Family::kIpv6, Placed("iprange", 1, raw));
   EXPECT_FALSE(iprange.source.has_value());
   ASSERT_TRUE(iprange.destination.has_value());
   EXPECT_EQ(*iprange.destination,
-            (AddressRange{V6("2001:db8::1"), V6("2001:db8::ff"), false}));
+            (AddressRange{ParseAddress("2001:db8::1"),
+                          ParseAddress("2001:db8::ff"), false}));
 }
 
 TEST(DecodeMatch, ConntrackRevision3) {
@@ -222,14 +192,15 @@ TEST(DecodeMatch, ConntrackRevision3) {
   raw.l4proto = 6;
   raw.status_mask = 0x4;
   const auto conntrack =
-      Decoded<ConntrackMatch>(Family::kIpv4, Make("conntrack", 3, raw));
+      DecodedMatch<ConntrackMatch>(Family::kIpv4, Placed("conntrack", 3, raw));
   EXPECT_EQ(conntrack.tests,
             kCtTestState | kCtTestOriginalSource | kCtTestReplyDestinationPort);
   EXPECT_EQ(conntrack.inverted, kCtTestReplyDestinationPort);
   EXPECT_EQ(conntrack.state_mask,
             kCtStateInvalid | kCtStateNew | kCtStateUntracked | kCtStateDnat);
   EXPECT_EQ(conntrack.original_source,
-            (MaskedAddress{V4("198.51.100.0"), V4("255.255.255.0")}));
+            (MaskedAddress{ParseAddress("198.51.100.0"),
+                           ParseAddress("255.255.255.0")}));
   EXPECT_EQ(conntrack.reply_destination_port, (PortRange{100, 200, true}));
   EXPECT_EQ(conntrack.original_source_port, (PortRange{0, 0, false}));
   EXPECT_EQ(conntrack.expires_first_s, 3u);
@@ -244,7 +215,7 @@ TEST(DecodeMatch, ConntrackRevisions1And2HavePortsInNetworkOrder) {
   raw2.origdst_port = htons(443);
   raw2.state_mask = XT_CONNTRACK_STATE_SNAT;
   auto conntrack =
-      Decoded<ConntrackMatch>(Family::kIpv6, Make("conntrack", 2, raw2));
+      DecodedMatch<ConntrackMatch>(Family::kIpv6, Placed("conntrack", 2, raw2));
   EXPECT_EQ(conntrack.original_destination_port, (PortRange{443, 443, false}));
   EXPECT_EQ(conntrack.state_mask, kCtStateSnat);
   xt_conntrack_mtinfo1 raw1{};
@@ -253,10 +224,10 @@ TEST(DecodeMatch, ConntrackRevisions1And2HavePortsInNetworkOrder) {
   raw1.replsrc_port = htons(8080);
   raw1.status_mask = 2;
   conntrack =
-      Decoded<ConntrackMatch>(Family::kIpv4, Make("conntrack", 1, raw1));
+      DecodedMatch<ConntrackMatch>(Family::kIpv4, Placed("conntrack", 1, raw1));
   EXPECT_EQ(conntrack.reply_source_port, (PortRange{8080, 8080, true}));
   EXPECT_EQ(conntrack.status_mask, 2u);
-  EXPECT_EQ(Refused(Family::kIpv4, Make("conntrack", 0, raw1)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("conntrack", 0, raw1)).code,
             ErrorCode::kUnsupported);
 }
 
@@ -264,9 +235,9 @@ TEST(DecodeMatch, State) {
   xt_state_info raw{};
   raw.statemask = XT_STATE_UNTRACKED | XT_STATE_BIT(IP_CT_RELATED) |
                   XT_STATE_BIT(IP_CT_ESTABLISHED);
-  EXPECT_EQ(
-      Decoded<StateMatch>(Family::kIpv4, Make("state", 0, raw)).state_mask,
-      kStateUntracked | kStateRelated | kStateEstablished);
+  EXPECT_EQ(DecodedMatch<StateMatch>(Family::kIpv4, Placed("state", 0, raw))
+                .state_mask,
+            kStateUntracked | kStateRelated | kStateEstablished);
 }
 
 TEST(DecodeMatch, MarkAndConnmark) {
@@ -274,24 +245,24 @@ TEST(DecodeMatch, MarkAndConnmark) {
   mark.mark = 0x10;
   mark.mask = 0xf0;
   mark.invert = 1;
-  EXPECT_EQ(Decoded<MarkMatch>(Family::kIpv4, Make("mark", 1, mark)),
+  EXPECT_EQ(DecodedMatch<MarkMatch>(Family::kIpv4, Placed("mark", 1, mark)),
             (MarkMatch{0x10, 0xf0, true}));
   xt_connmark_mtinfo1 connmark{};
   connmark.mark = 7;
   connmark.mask = 0xff;
-  EXPECT_EQ(
-      Decoded<ConnmarkMatch>(Family::kIpv6, Make("connmark", 1, connmark)),
-      (ConnmarkMatch{7, 0xff, false}));
+  EXPECT_EQ(DecodedMatch<ConnmarkMatch>(Family::kIpv6,
+                                        Placed("connmark", 1, connmark)),
+            (ConnmarkMatch{7, 0xff, false}));
 }
 
 TEST(DecodeMatch, Limit) {
   xt_rateinfo raw{};
   raw.avg = 600000;  // one a minute
   raw.burst = 5;
-  EXPECT_EQ(Decoded<LimitMatch>(Family::kIpv4, Make("limit", 0, raw)),
+  EXPECT_EQ(DecodedMatch<LimitMatch>(Family::kIpv4, Placed("limit", 0, raw)),
             (LimitMatch{600000, 5}));
   raw.burst = 0;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("limit", 0, raw)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("limit", 0, raw)).code,
             ErrorCode::kRange);
 }
 
@@ -300,7 +271,7 @@ TEST(DecodeMatch, Mac) {
   raw.srcaddr[0] = 2;
   raw.srcaddr[5] = 9;
   raw.invert = 1;
-  EXPECT_EQ(Decoded<MacMatch>(Family::kIpv4, Make("mac", 0, raw)),
+  EXPECT_EQ(DecodedMatch<MacMatch>(Family::kIpv4, Placed("mac", 0, raw)),
             (MacMatch{{2, 0, 0, 0, 0, 9}, true}));
 }
 
@@ -314,17 +285,19 @@ TEST(DecodeMatch, AddrtypeBothRevisions) {
   want.destination_types = 1u << 3 | 1u << 5;
   want.destination_inverted = true;
   want.limit_in = true;
-  EXPECT_EQ(Decoded<AddrtypeMatch>(Family::kIpv6, Make("addrtype", 1, raw)),
-            want);
+  EXPECT_EQ(
+      DecodedMatch<AddrtypeMatch>(Family::kIpv6, Placed("addrtype", 1, raw)),
+      want);
   xt_addrtype_info old{};
   old.source = XT_ADDRTYPE_UNICAST;
   old.invert_source = 1;
   want = {};
   want.source_types = 1u << 1;
   want.source_inverted = true;
-  EXPECT_EQ(Decoded<AddrtypeMatch>(Family::kIpv4, Make("addrtype", 0, old)),
-            want);
-  EXPECT_THAT(Refused(Family::kIpv6, Make("addrtype", 0, old)).message,
+  EXPECT_EQ(
+      DecodedMatch<AddrtypeMatch>(Family::kIpv4, Placed("addrtype", 0, old)),
+      want);
+  EXPECT_THAT(RefusedMatch(Family::kIpv6, Placed("addrtype", 0, old)).message,
               HasSubstr("revision 0"));
 }
 
@@ -333,37 +306,39 @@ TEST(DecodeMatch, HeaderFields) {
   length.min = 40;
   length.max = 1500;
   length.invert = 1;
-  EXPECT_EQ(Decoded<LengthMatch>(Family::kIpv4, Make("length", 0, length)),
-            (LengthMatch{40, 1500, true}));
+  EXPECT_EQ(
+      DecodedMatch<LengthMatch>(Family::kIpv4, Placed("length", 0, length)),
+      (LengthMatch{40, 1500, true}));
   xt_dscp_info dscp{};
   dscp.dscp = 0x3f;
-  EXPECT_EQ(Decoded<DscpMatch>(Family::kIpv4, Make("dscp", 0, dscp)),
+  EXPECT_EQ(DecodedMatch<DscpMatch>(Family::kIpv4, Placed("dscp", 0, dscp)),
             (DscpMatch{0x3f, false}));
   dscp.dscp = 0x40;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("dscp", 0, dscp)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("dscp", 0, dscp)).code,
             ErrorCode::kRange);
   xt_tos_match_info tos{};
   tos.tos_mask = 0x1e;
   tos.tos_value = 0x10;
   tos.invert = 1;
-  EXPECT_EQ(Decoded<TosMatch>(Family::kIpv6, Make("tos", 1, tos)),
+  EXPECT_EQ(DecodedMatch<TosMatch>(Family::kIpv6, Placed("tos", 1, tos)),
             (TosMatch{0x10, 0x1e, true}));
   ipt_ttl_info ttl{};
   ttl.mode = IPT_TTL_GT;
   ttl.ttl = 64;
-  EXPECT_EQ(Decoded<TtlMatch>(Family::kIpv4, Make("ttl", 0, ttl)),
+  EXPECT_EQ(DecodedMatch<TtlMatch>(Family::kIpv4, Placed("ttl", 0, ttl)),
             (TtlMatch{Family::kIpv4, TtlTest::kGreater, 64}));
   ttl.mode = IPT_TTL_NE;
-  EXPECT_EQ(Decoded<TtlMatch>(Family::kIpv6, Make("hl", 0, ttl)),
+  EXPECT_EQ(DecodedMatch<TtlMatch>(Family::kIpv6, Placed("hl", 0, ttl)),
             (TtlMatch{Family::kIpv6, TtlTest::kNotEqual, 64}));
   ttl.mode = 4;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("ttl", 0, ttl)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("ttl", 0, ttl)).code,
             ErrorCode::kRange);
   xt_pkttype_info pkttype{};
   pkttype.pkttype = 2;
   pkttype.invert = 1;
-  EXPECT_EQ(Decoded<PkttypeMatch>(Family::kIpv4, Make("pkttype", 0, pkttype)),
-            (PkttypeMatch{2, true}));
+  EXPECT_EQ(
+      DecodedMatch<PkttypeMatch>(Family::kIpv4, Placed("pkttype", 0, pkttype)),
+      (PkttypeMatch{2, true}));
 }
 
 TEST(DecodeMatch, Owner) {
@@ -373,25 +348,28 @@ TEST(DecodeMatch, Owner) {
   raw.uid_min = 1000;
   raw.uid_max = 1999;
   raw.gid_min = raw.gid_max = 100;
-  const auto owner = Decoded<OwnerMatch>(Family::kIpv4, Make("owner", 1, raw));
+  const auto owner =
+      DecodedMatch<OwnerMatch>(Family::kIpv4, Placed("owner", 1, raw));
   EXPECT_EQ(owner, (OwnerMatch{.uid = IdRange{1000, 1999, false},
                                .gid = IdRange{100, 100, true},
                                .socket_exists = true,
                                .socket_inverted = false,
                                .supplementary_groups = false}));
   raw.match = 0x10;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("owner", 1, raw)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("owner", 1, raw)).code,
             ErrorCode::kRange);
 }
 
 TEST(DecodeMatch, CommentOfFullLengthHasNoNul) {
   xt_comment_info raw;
   std::memset(raw.comment, 'x', sizeof(raw.comment));
-  EXPECT_EQ(Decoded<CommentMatch>(Family::kIpv4, Make("comment", 0, raw)).text,
-            std::string(256, 'x'));
+  EXPECT_EQ(
+      DecodedMatch<CommentMatch>(Family::kIpv4, Placed("comment", 0, raw)).text,
+      std::string(256, 'x'));
   std::strcpy(raw.comment, "web");
-  EXPECT_EQ(Decoded<CommentMatch>(Family::kIpv4, Make("comment", 0, raw)).text,
-            "web");
+  EXPECT_EQ(
+      DecodedMatch<CommentMatch>(Family::kIpv4, Placed("comment", 0, raw)).text,
+      "web");
 }
 
 TEST(DecodeMatch, Statistic) {
@@ -400,7 +378,7 @@ TEST(DecodeMatch, Statistic) {
   raw.u.random.probability = 0x40000000;
   raw.flags = XT_STATISTIC_INVERT;
   auto statistic =
-      Decoded<StatisticMatch>(Family::kIpv4, Make("statistic", 0, raw));
+      DecodedMatch<StatisticMatch>(Family::kIpv4, Placed("statistic", 0, raw));
   EXPECT_EQ(statistic, (StatisticMatch{.mode = StatisticMode::kRandom,
                                        .probability = 0x40000000,
                                        .inverted = true}));
@@ -409,13 +387,14 @@ TEST(DecodeMatch, Statistic) {
   raw.u.nth.every = 3;
   raw.u.nth.packet = 1;
   raw.u.nth.count = 2;
-  statistic = Decoded<StatisticMatch>(Family::kIpv6, Make("statistic", 0, raw));
+  statistic =
+      DecodedMatch<StatisticMatch>(Family::kIpv6, Placed("statistic", 0, raw));
   EXPECT_EQ(statistic, (StatisticMatch{.mode = StatisticMode::kNth,
                                        .every = 3,
                                        .packet = 1,
                                        .start_count = 2}));
   raw.mode = 2;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("statistic", 0, raw)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("statistic", 0, raw)).code,
             ErrorCode::kRange);
 }
 
@@ -436,19 +415,21 @@ TEST(DecodeMatch, SetOfAllRevisions) {
   want.update_counters = false;
   want.packets_test = CounterTest::kGreater;
   want.packets = 9;
-  EXPECT_EQ(Decoded<SetMatch>(Family::kIpv4, Make("set", 4, raw4)), want);
+  EXPECT_EQ(DecodedMatch<SetMatch>(Family::kIpv4, Placed("set", 4, raw4)),
+            want);
 
   xt_set_info_match_v1 raw1{};
   raw1.match_set.index = 1;
   raw1.match_set.dim = 1;
   raw1.match_set.flags = IPSET_DIM_ONE_SRC | IPSET_RETURN_NOMATCH;
-  EXPECT_FALSE(
-      Decoded<SetMatch>(Family::kIpv4, Make("set", 1, raw1)).return_nomatch);
-  const auto set2 = Decoded<SetMatch>(Family::kIpv6, Make("set", 2, raw1));
+  EXPECT_FALSE(DecodedMatch<SetMatch>(Family::kIpv4, Placed("set", 1, raw1))
+                   .return_nomatch);
+  const auto set2 =
+      DecodedMatch<SetMatch>(Family::kIpv6, Placed("set", 2, raw1));
   EXPECT_TRUE(set2.return_nomatch);
   EXPECT_EQ(set2.source_mask, 1);
   raw4.bytes.op = 5;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("set", 4, raw4)).code,
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, Placed("set", 4, raw4)).code,
             ErrorCode::kRange);
 }
 
@@ -456,7 +437,7 @@ TEST(DecodeMatch, UnknownNameStandsAtItsColumn) {
   Extension match;
   match.name = "quux";
   match.column = 42;
-  const Error error = Refused(Family::kIpv4, match);
+  const Error error = RefusedMatch(Family::kIpv4, match);
   EXPECT_EQ(error.code, ErrorCode::kUnsupported);
   EXPECT_EQ(error.place.column, 42u);
   EXPECT_EQ(error.place.text, "quux");
@@ -464,17 +445,17 @@ TEST(DecodeMatch, UnknownNameStandsAtItsColumn) {
 }
 
 TEST(DecodeMatch, WrongFamilyAndRevisionAreNamed) {
-  Extension match = Make("icmp", 0, ipt_icmp{});
-  EXPECT_THAT(Refused(Family::kIpv6, match).message,
+  Extension match = Placed("icmp", 0, ipt_icmp{});
+  EXPECT_THAT(RefusedMatch(Family::kIpv6, match).message,
               HasSubstr("does not exist for IPv6"));
-  match = Make("multiport", 0, xt_multiport{});
-  const Error error = Refused(Family::kIpv4, match);
+  match = Placed("multiport", 0, xt_multiport{});
+  const Error error = RefusedMatch(Family::kIpv4, match);
   EXPECT_EQ(error.code, ErrorCode::kUnsupported);
   EXPECT_THAT(error.message, HasSubstr("revision 0"));
 }
 
 TEST(DecodeMatch, PayloadSizeIsExactOrAligned) {
-  Extension match = Make("length", 0, xt_length_info{});  // 6 bytes
+  Extension match = Placed("length", 0, xt_length_info{});  // 6 bytes
   for (size_t size = 0; size <= 16; ++size) {
     match.payload.assign(size, 0);
     EXPECT_EQ(DecodeMatch(Family::kIpv4, match).has_value(),
@@ -482,7 +463,7 @@ TEST(DecodeMatch, PayloadSizeIsExactOrAligned) {
         << size;
   }
   match.payload.clear();
-  EXPECT_EQ(Refused(Family::kIpv4, match).place.column, 17u);
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, match).place.column, testing::kColumn);
 }
 
 }  // namespace

@@ -26,56 +26,17 @@
 
 #include <cstring>
 
+#include "compat/meaning/testing/decoded.h"
+#include "compat/model/testing/addresses.h"
+
 namespace nfarena {
 namespace {
 
+using testing::DecodedTarget;
 using ::testing::HasSubstr;
-
-template <typename Raw>
-Extension Make(const char* name, uint8_t revision, const Raw& raw) {
-  Extension target;
-  target.name = name;
-  target.revision = revision;
-  target.payload.resize((sizeof(Raw) + 7) / 8 * 8);
-  std::memcpy(target.payload.data(), &raw, sizeof(Raw));
-  target.column = 30;
-  return target;
-}
-
-template <typename Meaning>
-Meaning Decoded(Family family, const Extension& target) {
-  const Result<Action> action = DecodeTarget(family, target);
-  if (!action) {
-    ADD_FAILURE() << action.error().ToString();
-    return {};
-  }
-  if (!std::holds_alternative<Meaning>(*action)) {
-    ADD_FAILURE() << target.name << ": alternative " << action->index();
-    return {};
-  }
-  return std::get<Meaning>(*action);
-}
-
-Error Refused(Family family, const Extension& target) {
-  const Result<Action> action = DecodeTarget(family, target);
-  if (action) {
-    ADD_FAILURE() << target.name << " was decoded";
-    return {};
-  }
-  return action.error();
-}
-
-Address V4(const char* text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(AF_INET, text, address.data()), 1);
-  return address;
-}
-
-Address V6(const char* text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(AF_INET6, text, address.data()), 1);
-  return address;
-}
+using testing::ParseAddress;
+using testing::Placed;
+using testing::RefusedTarget;
 
 TEST(DecodeTarget, RejectKindsOfBothFamilies) {
   struct Case {
@@ -109,16 +70,18 @@ TEST(DecodeTarget, RejectKindsOfBothFamilies) {
       {Family::kIpv6, IP6T_TCP_RESET, v6(true, 0, 0)},
   };
   for (const Case& c : cases) {
-    EXPECT_EQ(Decoded<RejectTarget>(c.family, Make("REJECT", 0, c.with)),
-              c.want)
+    EXPECT_EQ(
+        DecodedTarget<RejectTarget>(c.family, Placed("REJECT", 0, c.with)),
+        c.want)
         << FamilyName(c.family) << " " << c.with;
   }
   for (const uint32_t with : {uint32_t{IPT_ICMP_ECHOREPLY}, 9u, 0xffffffffu}) {
-    EXPECT_EQ(Refused(Family::kIpv4, Make("REJECT", 0, with)).code,
+    EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("REJECT", 0, with)).code,
               ErrorCode::kRange);
   }
   EXPECT_EQ(
-      Refused(Family::kIpv6, Make("REJECT", 0, IP6T_ICMP6_ECHOREPLY)).code,
+      RefusedTarget(Family::kIpv6, Placed("REJECT", 0, IP6T_ICMP6_ECHOREPLY))
+          .code,
       ErrorCode::kRange);
 }
 
@@ -127,14 +90,14 @@ TEST(DecodeTarget, Log) {
   raw.level = 4;
   raw.logflags = XT_LOG_TCPSEQ | XT_LOG_UID;
   std::strcpy(raw.prefix, "drop: ");
-  EXPECT_EQ(Decoded<LogTarget>(Family::kIpv4, Make("LOG", 0, raw)),
+  EXPECT_EQ(DecodedTarget<LogTarget>(Family::kIpv4, Placed("LOG", 0, raw)),
             (LogTarget{4, kLogTcpSequence | kLogUid, "drop: "}));
   raw.level = 8;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("LOG", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("LOG", 0, raw)).code,
             ErrorCode::kRange);
   raw.level = 4;
   std::memset(raw.prefix, 'x', sizeof(raw.prefix));
-  EXPECT_EQ(Refused(Family::kIpv4, Make("LOG", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("LOG", 0, raw)).code,
             ErrorCode::kRange);
 }
 
@@ -151,32 +114,34 @@ TEST(DecodeTarget, Nflog) {
   want.has_length = true;
   want.length = 256;
   want.prefix = "ips";
-  EXPECT_EQ(Decoded<NflogTarget>(Family::kIpv6, Make("NFLOG", 0, raw)), want);
+  EXPECT_EQ(DecodedTarget<NflogTarget>(Family::kIpv6, Placed("NFLOG", 0, raw)),
+            want);
   raw.flags = 2;
-  EXPECT_EQ(Refused(Family::kIpv6, Make("NFLOG", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv6, Placed("NFLOG", 0, raw)).code,
             ErrorCode::kRange);
 }
 
 TEST(DecodeTarget, NfqueueOfAllRevisions) {
-  EXPECT_EQ(
-      Decoded<NfqueueTarget>(Family::kIpv4, Make("NFQUEUE", 0, xt_NFQ_info{7})),
-      (NfqueueTarget{7, 1, false, false}));
-  EXPECT_EQ(Decoded<NfqueueTarget>(Family::kIpv4,
-                                   Make("NFQUEUE", 1, xt_NFQ_info_v1{7, 4})),
+  EXPECT_EQ(DecodedTarget<NfqueueTarget>(Family::kIpv4,
+                                         Placed("NFQUEUE", 0, xt_NFQ_info{7})),
+            (NfqueueTarget{7, 1, false, false}));
+  EXPECT_EQ(DecodedTarget<NfqueueTarget>(
+                Family::kIpv4, Placed("NFQUEUE", 1, xt_NFQ_info_v1{7, 4})),
             (NfqueueTarget{7, 4, false, false}));
-  EXPECT_EQ(Decoded<NfqueueTarget>(Family::kIpv4,
-                                   Make("NFQUEUE", 2, xt_NFQ_info_v2{7, 4, 1})),
+  EXPECT_EQ(DecodedTarget<NfqueueTarget>(
+                Family::kIpv4, Placed("NFQUEUE", 2, xt_NFQ_info_v2{7, 4, 1})),
             (NfqueueTarget{7, 4, true, false}));
-  EXPECT_EQ(Decoded<NfqueueTarget>(Family::kIpv4,
-                                   Make("NFQUEUE", 3, xt_NFQ_info_v3{7, 4, 2})),
+  EXPECT_EQ(DecodedTarget<NfqueueTarget>(
+                Family::kIpv4, Placed("NFQUEUE", 3, xt_NFQ_info_v3{7, 4, 2})),
             (NfqueueTarget{7, 4, false, true}));
-  EXPECT_EQ(Decoded<NfqueueTarget>(
-                Family::kIpv4, Make("NFQUEUE", 3, xt_NFQ_info_v3{65535, 1, 0}))
-                .first,
-            65535);
+  EXPECT_EQ(
+      DecodedTarget<NfqueueTarget>(
+          Family::kIpv4, Placed("NFQUEUE", 3, xt_NFQ_info_v3{65535, 1, 0}))
+          .first,
+      65535);
   for (const auto& bad : {xt_NFQ_info_v3{65535, 2, 0}, xt_NFQ_info_v3{0, 0, 0},
                           xt_NFQ_info_v3{0, 1, 4}}) {
-    EXPECT_EQ(Refused(Family::kIpv4, Make("NFQUEUE", 3, bad)).code,
+    EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("NFQUEUE", 3, bad)).code,
               ErrorCode::kRange);
   }
 }
@@ -185,7 +150,7 @@ TEST(DecodeTarget, Marks) {
   xt_mark_tginfo2 mark{};
   mark.mark = 1;
   mark.mask = 0xff;
-  EXPECT_EQ(Decoded<MarkTarget>(Family::kIpv4, Make("MARK", 2, mark)),
+  EXPECT_EQ(DecodedTarget<MarkTarget>(Family::kIpv4, Placed("MARK", 2, mark)),
             (MarkTarget{1, 0xff}));
   xt_connmark_tginfo2 connmark{};
   connmark.ctmark = 3;
@@ -194,19 +159,20 @@ TEST(DecodeTarget, Marks) {
   connmark.mode = XT_CONNMARK_SAVE;
   connmark.shift_dir = D_SHIFT_RIGHT;
   connmark.shift_bits = 31;
-  EXPECT_EQ(
-      Decoded<ConnmarkTarget>(Family::kIpv4, Make("CONNMARK", 2, connmark)),
-      (ConnmarkTarget{ConnmarkMode::kSave, 3, 0xf0, 0x0f, true, 31}));
+  EXPECT_EQ(DecodedTarget<ConnmarkTarget>(Family::kIpv4,
+                                          Placed("CONNMARK", 2, connmark)),
+            (ConnmarkTarget{ConnmarkMode::kSave, 3, 0xf0, 0x0f, true, 31}));
   connmark.shift_bits = 32;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("CONNMARK", 2, connmark)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("CONNMARK", 2, connmark)).code,
             ErrorCode::kRange);
   xt_connmark_tginfo1 old{};
   old.ctmask = 0xff;
   old.mode = XT_CONNMARK_RESTORE;
-  EXPECT_EQ(Decoded<ConnmarkTarget>(Family::kIpv6, Make("CONNMARK", 1, old)),
-            (ConnmarkTarget{ConnmarkMode::kRestore, 0, 0xff, 0, false, 0}));
+  EXPECT_EQ(
+      DecodedTarget<ConnmarkTarget>(Family::kIpv6, Placed("CONNMARK", 1, old)),
+      (ConnmarkTarget{ConnmarkMode::kRestore, 0, 0xff, 0, false, 0}));
   old.mode = 3;
-  EXPECT_EQ(Refused(Family::kIpv6, Make("CONNMARK", 1, old)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv6, Placed("CONNMARK", 1, old)).code,
             ErrorCode::kRange);
 }
 
@@ -223,33 +189,38 @@ nf_nat_ipv4_multi_range_compat OldRange() {
 
 TEST(DecodeTarget, NatRevision0) {
   const NatParameters want{.flags = kNatToAddresses | kNatToPorts,
-                           .first = V4("192.0.2.1"),
-                           .last = V4("192.0.2.3"),
+                           .first = ParseAddress("192.0.2.1"),
+                           .last = ParseAddress("192.0.2.3"),
                            .first_port = 1024,
                            .last_port = 2048};
   auto raw = OldRange();
-  EXPECT_EQ(Decoded<SnatTarget>(Family::kIpv4, Make("SNAT", 0, raw)).to, want);
-  EXPECT_EQ(Decoded<DnatTarget>(Family::kIpv4, Make("DNAT", 0, raw)).to, want);
-  EXPECT_EQ(Decoded<NetmapTarget>(Family::kIpv4, Make("NETMAP", 0, raw)).to,
+  EXPECT_EQ(DecodedTarget<SnatTarget>(Family::kIpv4, Placed("SNAT", 0, raw)).to,
             want);
+  EXPECT_EQ(DecodedTarget<DnatTarget>(Family::kIpv4, Placed("DNAT", 0, raw)).to,
+            want);
+  EXPECT_EQ(
+      DecodedTarget<NetmapTarget>(Family::kIpv4, Placed("NETMAP", 0, raw)).to,
+      want);
   // These two take no address.
-  EXPECT_EQ(Refused(Family::kIpv4, Make("REDIRECT", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("REDIRECT", 0, raw)).code,
             ErrorCode::kRange);
-  EXPECT_EQ(Refused(Family::kIpv4, Make("MASQUERADE", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("MASQUERADE", 0, raw)).code,
             ErrorCode::kRange);
   raw.range[0].flags = NF_NAT_RANGE_PROTO_SPECIFIED;
-  EXPECT_EQ(Decoded<RedirectTarget>(Family::kIpv4, Make("REDIRECT", 0, raw))
-                .to.first_port,
-            1024);
-  EXPECT_EQ(Decoded<MasqueradeTarget>(Family::kIpv4, Make("MASQUERADE", 0, raw))
+  EXPECT_EQ(
+      DecodedTarget<RedirectTarget>(Family::kIpv4, Placed("REDIRECT", 0, raw))
+          .to.first_port,
+      1024);
+  EXPECT_EQ(DecodedTarget<MasqueradeTarget>(Family::kIpv4,
+                                            Placed("MASQUERADE", 0, raw))
                 .to.last_port,
             2048);
-  EXPECT_EQ(Refused(Family::kIpv4, Make("NETMAP", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("NETMAP", 0, raw)).code,
             ErrorCode::kRange);
   raw.rangesize = 2;
-  EXPECT_THAT(Refused(Family::kIpv4, Make("SNAT", 0, raw)).message,
+  EXPECT_THAT(RefusedTarget(Family::kIpv4, Placed("SNAT", 0, raw)).message,
               HasSubstr("one range"));
-  EXPECT_EQ(Refused(Family::kIpv6, Make("SNAT", 0, raw)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv6, Placed("SNAT", 0, raw)).code,
             ErrorCode::kUnsupported);
 }
 
@@ -263,27 +234,32 @@ TEST(DecodeTarget, NatRevisions1And2) {
   raw2.max_proto.all = htons(5100);
   raw2.base_proto.all = htons(4000);
   NatParameters want{.flags = kNatToAddresses | kNatToPorts | kNatToPortOffset,
-                     .first = V6("2001:db8::1"),
-                     .last = V6("2001:db8::2"),
+                     .first = ParseAddress("2001:db8::1"),
+                     .last = ParseAddress("2001:db8::2"),
                      .first_port = 5000,
                      .last_port = 5100,
                      .base_port = 4000};
-  EXPECT_EQ(Decoded<DnatTarget>(Family::kIpv6, Make("DNAT", 2, raw2)).to, want);
+  EXPECT_EQ(
+      DecodedTarget<DnatTarget>(Family::kIpv6, Placed("DNAT", 2, raw2)).to,
+      want);
   nf_nat_range raw1{};
   raw1.flags = NF_NAT_RANGE_MAP_IPS;
   raw1.min_addr = raw2.min_addr;
   raw1.max_addr = raw2.max_addr;
   want = {.flags = kNatToAddresses,
-          .first = V6("2001:db8::1"),
-          .last = V6("2001:db8::2")};
-  EXPECT_EQ(Decoded<SnatTarget>(Family::kIpv6, Make("SNAT", 1, raw1)).to, want);
-  EXPECT_EQ(Decoded<NetmapTarget>(Family::kIpv6, Make("NETMAP", 0, raw1)).to,
-            want);
-  raw1.flags = NF_NAT_RANGE_PROTO_RANDOM;
+          .first = ParseAddress("2001:db8::1"),
+          .last = ParseAddress("2001:db8::2")};
   EXPECT_EQ(
-      Decoded<MasqueradeTarget>(Family::kIpv6, Make("MASQUERADE", 0, raw1))
-          .to.flags,
-      kNatToRandom);
+      DecodedTarget<SnatTarget>(Family::kIpv6, Placed("SNAT", 1, raw1)).to,
+      want);
+  EXPECT_EQ(
+      DecodedTarget<NetmapTarget>(Family::kIpv6, Placed("NETMAP", 0, raw1)).to,
+      want);
+  raw1.flags = NF_NAT_RANGE_PROTO_RANDOM;
+  EXPECT_EQ(DecodedTarget<MasqueradeTarget>(Family::kIpv6,
+                                            Placed("MASQUERADE", 0, raw1))
+                .to.flags,
+            kNatToRandom);
 }
 
 TEST(DecodeTarget, CtRevisions) {
@@ -301,91 +277,96 @@ TEST(DecodeTarget, CtRevisions) {
   want.expect_events = 1;
   want.helper = "ftp";
   want.timeout = "slow";
-  EXPECT_EQ(Decoded<CtTarget>(Family::kIpv4, Make("CT", 2, raw)), want);
-  EXPECT_EQ(Refused(Family::kIpv4, Make("CT", 1, raw)).code,
+  EXPECT_EQ(DecodedTarget<CtTarget>(Family::kIpv4, Placed("CT", 2, raw)), want);
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("CT", 1, raw)).code,
             ErrorCode::kRange);  // no directions in revision 1
   xt_ct_target_info old{};
   old.flags = XT_CT_NOTRACK;
   want = {};
   want.notrack = true;
-  EXPECT_EQ(Decoded<CtTarget>(Family::kIpv6, Make("CT", 0, old)), want);
+  EXPECT_EQ(DecodedTarget<CtTarget>(Family::kIpv6, Placed("CT", 0, old)), want);
   std::memset(raw.helper, 'x', sizeof(raw.helper));
-  EXPECT_THAT(Refused(Family::kIpv4, Make("CT", 2, raw)).message,
+  EXPECT_THAT(RefusedTarget(Family::kIpv4, Placed("CT", 2, raw)).message,
               HasSubstr("helper"));
 }
 
 TEST(DecodeTarget, TargetsWithoutParameters) {
   Extension target;
   target.name = "NOTRACK";
-  Decoded<NotrackTarget>(Family::kIpv4, target);
+  DecodedTarget<NotrackTarget>(Family::kIpv4, target);
   target.name = "TRACE";
-  Decoded<TraceTarget>(Family::kIpv6, target);
+  DecodedTarget<TraceTarget>(Family::kIpv6, target);
   target.payload.resize(8);
-  EXPECT_EQ(Refused(Family::kIpv6, target).code, ErrorCode::kRange);
+  EXPECT_EQ(RefusedTarget(Family::kIpv6, target).code, ErrorCode::kRange);
 }
 
 TEST(DecodeTarget, HeaderChanges) {
-  EXPECT_EQ(Decoded<TcpmssTarget>(Family::kIpv4,
-                                  Make("TCPMSS", 0, xt_tcpmss_info{1400})),
+  EXPECT_EQ(DecodedTarget<TcpmssTarget>(
+                Family::kIpv4, Placed("TCPMSS", 0, xt_tcpmss_info{1400})),
             (TcpmssTarget{false, 1400}));
-  EXPECT_EQ(Decoded<TcpmssTarget>(Family::kIpv4,
-                                  Make("TCPMSS", 0, xt_tcpmss_info{0xffff})),
+  EXPECT_EQ(DecodedTarget<TcpmssTarget>(
+                Family::kIpv4, Placed("TCPMSS", 0, xt_tcpmss_info{0xffff})),
             (TcpmssTarget{true, 0}));
+  EXPECT_EQ(DecodedTarget<DscpTarget>(Family::kIpv4,
+                                      Placed("DSCP", 0, xt_DSCP_info{0x2e})),
+            (DscpTarget{0x2e}));
   EXPECT_EQ(
-      Decoded<DscpTarget>(Family::kIpv4, Make("DSCP", 0, xt_DSCP_info{0x2e})),
-      (DscpTarget{0x2e}));
-  EXPECT_EQ(Refused(Family::kIpv4, Make("DSCP", 0, xt_DSCP_info{0x40})).code,
-            ErrorCode::kRange);
-  EXPECT_EQ(Decoded<TosTarget>(Family::kIpv6,
-                               Make("TOS", 1, xt_tos_target_info{8, 0x3f})),
-            (TosTarget{8, 0x3f}));
-  EXPECT_EQ(Decoded<TtlTarget>(Family::kIpv4,
-                               Make("TTL", 0, ipt_TTL_info{IPT_TTL_DEC, 1})),
-            (TtlTarget{Family::kIpv4, TtlChange::kDecrease, 1}));
-  EXPECT_EQ(Decoded<TtlTarget>(Family::kIpv6,
-                               Make("HL", 0, ipt_TTL_info{IPT_TTL_SET, 0})),
-            (TtlTarget{Family::kIpv6, TtlChange::kSet, 0}));
-  EXPECT_EQ(
-      Refused(Family::kIpv4, Make("TTL", 0, ipt_TTL_info{IPT_TTL_INC, 0})).code,
+      RefusedTarget(Family::kIpv4, Placed("DSCP", 0, xt_DSCP_info{0x40})).code,
       ErrorCode::kRange);
-  EXPECT_EQ(
-      Decoded<ClassifyTarget>(
-          Family::kIpv4, Make("CLASSIFY", 0, xt_classify_target_info{0x10002})),
-      (ClassifyTarget{0x10002}));
+  EXPECT_EQ(DecodedTarget<TosTarget>(
+                Family::kIpv6, Placed("TOS", 1, xt_tos_target_info{8, 0x3f})),
+            (TosTarget{8, 0x3f}));
+  EXPECT_EQ(DecodedTarget<TtlTarget>(
+                Family::kIpv4, Placed("TTL", 0, ipt_TTL_info{IPT_TTL_DEC, 1})),
+            (TtlTarget{Family::kIpv4, TtlChange::kDecrease, 1}));
+  EXPECT_EQ(DecodedTarget<TtlTarget>(
+                Family::kIpv6, Placed("HL", 0, ipt_TTL_info{IPT_TTL_SET, 0})),
+            (TtlTarget{Family::kIpv6, TtlChange::kSet, 0}));
+  EXPECT_EQ(RefusedTarget(Family::kIpv4,
+                          Placed("TTL", 0, ipt_TTL_info{IPT_TTL_INC, 0}))
+                .code,
+            ErrorCode::kRange);
+  EXPECT_EQ(DecodedTarget<ClassifyTarget>(
+                Family::kIpv4,
+                Placed("CLASSIFY", 0, xt_classify_target_info{0x10002})),
+            (ClassifyTarget{0x10002}));
 }
 
 TEST(DecodeTarget, TheRarer) {
-  Decoded<ChecksumTarget>(Family::kIpv4,
-                          Make("CHECKSUM", 0, xt_CHECKSUM_info{1}));
+  DecodedTarget<ChecksumTarget>(Family::kIpv4,
+                                Placed("CHECKSUM", 0, xt_CHECKSUM_info{1}));
   EXPECT_EQ(
-      Refused(Family::kIpv4, Make("CHECKSUM", 0, xt_CHECKSUM_info{2})).code,
+      RefusedTarget(Family::kIpv4, Placed("CHECKSUM", 0, xt_CHECKSUM_info{2}))
+          .code,
       ErrorCode::kRange);
   ipt_ECN_info ecn{};
   ecn.operation = IPT_ECN_OP_SET_ECE | IPT_ECN_OP_SET_CWR;
   ecn.proto.tcp.cwr = 1;
-  EXPECT_EQ(Decoded<EcnTarget>(Family::kIpv4, Make("ECN", 0, ecn)),
+  EXPECT_EQ(DecodedTarget<EcnTarget>(Family::kIpv4, Placed("ECN", 0, ecn)),
             (EcnTarget{false, 0, true, false, true, true}));
   ecn.ip_ect = 4;
-  EXPECT_EQ(Refused(Family::kIpv4, Make("ECN", 0, ecn)).code,
+  EXPECT_EQ(RefusedTarget(Family::kIpv4, Placed("ECN", 0, ecn)).code,
             ErrorCode::kRange);
   xt_tcpoptstrip_target_info strip{};
   tcpoptstrip_set_bit(strip.strip_bmap, 34);
-  EXPECT_EQ(
-      Decoded<TcpoptstripTarget>(Family::kIpv6, Make("TCPOPTSTRIP", 0, strip))
-          .kinds[1],
-      4u);
+  EXPECT_EQ(DecodedTarget<TcpoptstripTarget>(Family::kIpv6,
+                                             Placed("TCPOPTSTRIP", 0, strip))
+                .kinds[1],
+            4u);
   xt_tee_tginfo tee{};
   inet_pton(AF_INET, "192.0.2.1", &tee.gw);
   std::strcpy(tee.oif, "eth0");
-  EXPECT_EQ(Decoded<TeeTarget>(Family::kIpv4, Make("TEE", 1, tee)),
-            (TeeTarget{V4("192.0.2.1"), "eth0"}));
-  EXPECT_EQ(Refused(Family::kIpv4, Make("TEE", 1, xt_tee_tginfo{})).code,
-            ErrorCode::kRange);
+  EXPECT_EQ(DecodedTarget<TeeTarget>(Family::kIpv4, Placed("TEE", 1, tee)),
+            (TeeTarget{ParseAddress("192.0.2.1"), "eth0"}));
   EXPECT_EQ(
-      Decoded<AuditTarget>(Family::kIpv4, Make("AUDIT", 0, xt_audit_info{2})),
-      (AuditTarget{AuditType::kReject}));
-  EXPECT_EQ(Refused(Family::kIpv4, Make("AUDIT", 0, xt_audit_info{3})).code,
-            ErrorCode::kRange);
+      RefusedTarget(Family::kIpv4, Placed("TEE", 1, xt_tee_tginfo{})).code,
+      ErrorCode::kRange);
+  EXPECT_EQ(DecodedTarget<AuditTarget>(Family::kIpv4,
+                                       Placed("AUDIT", 0, xt_audit_info{2})),
+            (AuditTarget{AuditType::kReject}));
+  EXPECT_EQ(
+      RefusedTarget(Family::kIpv4, Placed("AUDIT", 0, xt_audit_info{3})).code,
+      ErrorCode::kRange);
 }
 
 TEST(DecodeTarget, Set) {
@@ -396,28 +377,31 @@ TEST(DecodeTarget, Set) {
   SetTarget want;
   want.add = SetSelection{3, 2, 1};
   EXPECT_EQ(
-      Decoded<SetTarget>(Family::kIpv4,
-                         Make("SET", 1, xt_set_info_target_v1{first, none})),
+      DecodedTarget<SetTarget>(
+          Family::kIpv4, Placed("SET", 1, xt_set_info_target_v1{first, none})),
       want);
   xt_set_info_target_v3 raw{first, second, second,
                             IPSET_FLAG_EXIST | IPSET_FLAG_MAP_SKBMARK,
                             UINT32_MAX};
   want.remove = want.map = SetSelection{4, 1, 1};
   want.renew = want.map_mark = want.map_inverted = true;
-  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
+  EXPECT_EQ(DecodedTarget<SetTarget>(Family::kIpv6, Placed("SET", 3, raw)),
+            want);
   raw.timeout = UINT32_MAX - 1;
   want.timeout_s = 2147483;
-  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
+  EXPECT_EQ(DecodedTarget<SetTarget>(Family::kIpv6, Placed("SET", 3, raw)),
+            want);
   raw.timeout = 0;
   want.timeout_s = 0;
-  EXPECT_EQ(Decoded<SetTarget>(Family::kIpv6, Make("SET", 3, raw)), want);
+  EXPECT_EQ(DecodedTarget<SetTarget>(Family::kIpv6, Placed("SET", 3, raw)),
+            want);
 }
 
 TEST(DecodeTarget, UnknownNameStandsAtItsColumn) {
   Extension target;
   target.name = "IDLETIMER";
   target.column = 55;
-  const Error error = Refused(Family::kIpv4, target);
+  const Error error = RefusedTarget(Family::kIpv4, target);
   EXPECT_EQ(error.code, ErrorCode::kUnsupported);
   EXPECT_EQ(error.place.column, 55u);
   EXPECT_EQ(error.place.text, "IDLETIMER");

@@ -12,7 +12,6 @@
 namespace nfarena {
 namespace {
 
-using testing::A;
 using testing::Drop;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
@@ -21,6 +20,7 @@ using testing::Host;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::P;
+using testing::ParseAddress;
 
 constexpr char kForwarded[] =
     "IN=eth0 OUT=eth1 SRC=192.168.1.5 DST=203.0.113.5 PROTO=TCP SPT=1000 "
@@ -324,8 +324,9 @@ TEST(PathAnswer, MarkOfTheConnectionReachesTheErrorAboutDnattedTraffic) {
   Host host;
   host.stages_.Set(TableKind::kNat, Hook::kPrerouting, [](PacketState* p) {
     p->connection->mark = 0x42;
-    NatRange range{
-        .flags = kNatMapIps, .min = A("10.9.9.9"), .max = A("10.9.9.9")};
+    NatRange range{.flags = kNatMapIps,
+                   .min = ParseAddress("10.9.9.9"),
+                   .max = ParseAddress("10.9.9.9")};
     EXPECT_TRUE(p->tracker->SetupNat(p, range, NatManip::kDestination));
     return StageVerdict();
   });
@@ -492,8 +493,8 @@ TEST(PathReroute, DnatAtOutputKeepsTheOldDeviceInFilter) {
   Host host;
   host.stages_.Set(TableKind::kNat, Hook::kOutput, [](PacketState* p) {
     NatRange range{.flags = kNatMapIps,
-                   .min = A("192.168.1.77"),
-                   .max = A("192.168.1.77")};
+                   .min = ParseAddress("192.168.1.77"),
+                   .max = ParseAddress("192.168.1.77")};
     EXPECT_TRUE(p->tracker->SetupNat(p, range, NatManip::kDestination));
     return StageVerdict();
   });

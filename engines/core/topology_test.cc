@@ -1,24 +1,16 @@
 #include "engines/core/topology.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "compat/model/testing/addresses.h"
 #include "engines/core/packet_text.h"
 
 namespace nfarena {
 namespace {
 
 using ::testing::HasSubstr;
-
-Address A(const std::string& text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(text.find(':') != text.npos ? AF_INET6 : AF_INET,
-                      text.c_str(), address.data()),
-            1)
-      << text;
-  return address;
-}
+using testing::ParseAddress;
 
 Topology Make(const std::string& packets, const Ruleset& ruleset = {}) {
   const auto parsed = ParsePackets(packets, "test");
@@ -31,7 +23,7 @@ Topology Make(const std::string& packets, const Ruleset& ruleset = {}) {
 /// "eth1", "local", "broadcast", "multicast", "none".
 std::string Where(const Topology& t, const std::string& in,
                   const std::string& src, const std::string& dst) {
-  const RouteDecision r = t.FindRoute(in, A(src), A(dst));
+  const RouteDecision r = t.FindRoute(in, ParseAddress(src), ParseAddress(dst));
   if (!r.ok) return "none";
   if (r.broadcast) return "broadcast";
   if (r.multicast) return "multicast";
@@ -80,7 +72,7 @@ Rule RuleOf(const std::string& in, const std::string& src, uint8_t src_bits,
   name(in, &rule.selector.in);
   name(out, &rule.selector.out);
   if (!src.empty()) {
-    rule.selector.src = A(src);
+    rule.selector.src = ParseAddress(src);
     for (uint8_t bit = 0; bit < src_bits; ++bit) {
       rule.selector.src_mask[bit / 8] |= static_cast<uint8_t>(0x80 >> bit % 8);
     }
@@ -98,7 +90,7 @@ TEST(Topology, EveryPacketGoesWhereItSays) {
   EXPECT_EQ(Where(t, "eth0", "203.0.113.9", "192.0.2.1"), "local");
   EXPECT_EQ(Where(t, "eth1", "10.0.0.5", "192.0.2.1"), "local");
   EXPECT_EQ(Where(t, "", "10.0.0.1", "192.0.2.1"), "local");
-  EXPECT_EQ(t.FindRoute("", {}, A("192.0.2.1")).out, "lo");
+  EXPECT_EQ(t.FindRoute("", {}, ParseAddress("192.0.2.1")).out, "lo");
   EXPECT_EQ(Where(t, "eth0", "203.0.113.9", "10.0.0.5"), "eth1");
   EXPECT_EQ(Where(t, "eth1", "10.0.0.5", "203.0.113.9"), "eth0");
   EXPECT_EQ(Where(t, "", "10.0.0.1", "10.0.0.77"), "eth1");
@@ -106,10 +98,10 @@ TEST(Topology, EveryPacketGoesWhereItSays) {
   // Answers go back where the packets came from.
   EXPECT_EQ(Where(t, "", "10.0.0.1", "10.9.0.5"), "eth2");
   // What a packet was sent from here, or to here, is an address of a device.
-  EXPECT_EQ(t.PrimaryAddress("eth0"), A("192.0.2.1"));
-  EXPECT_EQ(t.PrimaryAddress("eth1"), A("10.0.0.1"));
-  EXPECT_EQ(t.PrimaryAddress("eth2"), A("198.18.1.1"));
-  EXPECT_EQ(t.PrimaryAddress("lo"), A("127.0.0.1"));
+  EXPECT_EQ(t.PrimaryAddress("eth0"), ParseAddress("192.0.2.1"));
+  EXPECT_EQ(t.PrimaryAddress("eth1"), ParseAddress("10.0.0.1"));
+  EXPECT_EQ(t.PrimaryAddress("eth2"), ParseAddress("198.18.1.1"));
+  EXPECT_EQ(t.PrimaryAddress("lo"), ParseAddress("127.0.0.1"));
   EXPECT_EQ(t.PrimaryAddress("eth9"), std::nullopt);
   // The rest leaves by the device most packets leave by.
   EXPECT_EQ(Where(t, "eth0", "203.0.113.9", "8.8.8.8"), "eth0");
@@ -123,7 +115,7 @@ TEST(Topology, TheSameAddressMayMeanTwoThings) {
   EXPECT_EQ(Where(t, "eth0", "203.0.113.9", "192.0.2.1"), "local");
   EXPECT_EQ(Where(t, "eth1", "10.0.0.5", "192.0.2.1"), "eth0");
   EXPECT_EQ(Where(t, "", "10.0.0.1", "192.0.2.1"), "eth1");
-  EXPECT_FALSE(t.IsLocal(A("192.0.2.1")));
+  EXPECT_FALSE(t.IsLocal(ParseAddress("192.0.2.1")));
 }
 
 TEST(Topology, ContradictionsAreNamedByLine) {
@@ -223,14 +215,16 @@ TEST(Topology, Ipv6) {
   EXPECT_EQ(Where(t, "eth0", "fe80::9", "ff02::1:ff00:2"), "none");
   EXPECT_EQ(Where(t, "eth0", "2001:db8:1::9", "::1"), "none");
   EXPECT_EQ(Where(t, "", "::1", "::1"), "local");
-  EXPECT_EQ(t.PrimaryAddress("eth1"), A("2001:2:0:1::1"));
+  EXPECT_EQ(t.PrimaryAddress("eth1"), ParseAddress("2001:2:0:1::1"));
 }
 
 TEST(Topology, TypesAreThoseOfTheLocalTable) {
   Topology t;
-  t.devices = {{"eth0", {{A("192.0.2.1"), 24}}},
-               {"eth1", {{A("10.0.0.1"), 32}}}};
-  t.routes = {{.in = "eth0", .destination = {A("9.9.9.9"), 32}, .local = true}};
+  t.devices = {{"eth0", {{ParseAddress("192.0.2.1"), 24}}},
+               {"eth1", {{ParseAddress("10.0.0.1"), 32}}}};
+  t.routes = {{.in = "eth0",
+               .destination = {ParseAddress("9.9.9.9"), 32},
+               .local = true}};
   struct Case {
     const char* address;
     const char* device;
@@ -257,7 +251,7 @@ TEST(Topology, TypesAreThoseOfTheLocalTable) {
   for (const bool indexed : {false, true}) {
     if (indexed) t.BuildIndex();
     for (const Case& c : cases) {
-      EXPECT_EQ(t.TypeOf(A(c.address), c.device), c.type)
+      EXPECT_EQ(t.TypeOf(ParseAddress(c.address), c.device), c.type)
           << c.address << ' ' << c.device;
     }
     EXPECT_EQ(Where(t, "eth0", "1.1.1.1", "9.9.9.9"), "local");
@@ -267,11 +261,12 @@ TEST(Topology, TypesAreThoseOfTheLocalTable) {
 
 TEST(Topology, LongestPrefixOfTheExactDeviceComesFirst) {
   Topology t;
-  t.devices = {{"a", {{A("192.0.2.1"), 32}}}, {"b", {}}, {"c", {}}};
-  t.routes = {{.in = "*", .destination = {A("10.1.2.3"), 32}, .out = "a"},
-              {.in = "*", .destination = {A("10.0.0.0"), 8}, .out = "b"},
-              {.in = "*", .destination = {}, .out = "a"},
-              {.in = "c", .destination = {A("10.0.0.0"), 9}, .out = "c"}};
+  t.devices = {{"a", {{ParseAddress("192.0.2.1"), 32}}}, {"b", {}}, {"c", {}}};
+  t.routes = {
+      {.in = "*", .destination = {ParseAddress("10.1.2.3"), 32}, .out = "a"},
+      {.in = "*", .destination = {ParseAddress("10.0.0.0"), 8}, .out = "b"},
+      {.in = "*", .destination = {}, .out = "a"},
+      {.in = "c", .destination = {ParseAddress("10.0.0.0"), 9}, .out = "c"}};
   t.BuildIndex();
   EXPECT_EQ(Where(t, "a", "1.1.1.1", "10.1.2.3"), "a");
   EXPECT_EQ(Where(t, "a", "1.1.1.1", "10.1.2.4"), "b");
@@ -282,24 +277,32 @@ TEST(Topology, LongestPrefixOfTheExactDeviceComesFirst) {
 
 TEST(Topology, SourcesAreChosenAsTheStackDoes) {
   Topology t;
-  t.devices = {{"a", {{A("192.0.2.1"), 24}, {A("10.0.0.1"), 8}}}, {"b", {}}};
+  t.devices = {
+      {"a", {{ParseAddress("192.0.2.1"), 24}, {ParseAddress("10.0.0.1"), 8}}},
+      {"b", {}}};
   t.BuildIndex();
-  EXPECT_EQ(t.SourceFor("a", A("10.3.3.3")), A("10.0.0.1"));
-  EXPECT_EQ(t.SourceFor("a", A("8.8.8.8")), A("192.0.2.1"));
-  EXPECT_EQ(t.SourceFor("b", A("8.8.8.8")), std::nullopt);
-  EXPECT_EQ(t.SourceFor("lo", A("10.3.3.3")), A("192.0.2.1"));
+  EXPECT_EQ(t.SourceFor("a", ParseAddress("10.3.3.3")),
+            ParseAddress("10.0.0.1"));
+  EXPECT_EQ(t.SourceFor("a", ParseAddress("8.8.8.8")),
+            ParseAddress("192.0.2.1"));
+  EXPECT_EQ(t.SourceFor("b", ParseAddress("8.8.8.8")), std::nullopt);
+  EXPECT_EQ(t.SourceFor("lo", ParseAddress("10.3.3.3")),
+            ParseAddress("192.0.2.1"));
   Topology six;
   six.family = Family::kIpv6;
   six.devices = {{"a",
-                  {{A("2001:db8:1::1"), 64},
-                   {A("2001:db8:2::1"), 64},
-                   {A("fe80::1"), 64}}}};
+                  {{ParseAddress("2001:db8:1::1"), 64},
+                   {ParseAddress("2001:db8:2::1"), 64},
+                   {ParseAddress("fe80::1"), 64}}}};
   six.BuildIndex();
-  EXPECT_EQ(six.SourceFor("a", A("2001:db8:2::9")), A("2001:db8:2::1"));
+  EXPECT_EQ(six.SourceFor("a", ParseAddress("2001:db8:2::9")),
+            ParseAddress("2001:db8:2::1"));
   // Of equals the one added last.
-  EXPECT_EQ(six.SourceFor("a", A("2001:db8:9::9")), A("2001:db8:2::1"));
-  EXPECT_EQ(six.PrimaryAddress("a"), A("2001:db8:2::1"));
-  EXPECT_EQ(six.SourceFor("a", A("fe80::9")), A("fe80::1"));
+  EXPECT_EQ(six.SourceFor("a", ParseAddress("2001:db8:9::9")),
+            ParseAddress("2001:db8:2::1"));
+  EXPECT_EQ(six.PrimaryAddress("a"), ParseAddress("2001:db8:2::1"));
+  EXPECT_EQ(six.SourceFor("a", ParseAddress("fe80::9")),
+            ParseAddress("fe80::1"));
 }
 
 }  // namespace

@@ -9,10 +9,10 @@
 namespace nfarena {
 namespace {
 
-using testing::A;
 using ::testing::HasSubstr;
 using testing::Host;
 using testing::P;
+using testing::ParseAddress;
 
 /// Packets of one flow through a host: "in" side 192.168.1.5:1000, "out" side
 /// 203.0.113.5:80.
@@ -448,8 +448,9 @@ void SetNat(Host* host, Hook hook, NatRange range) {
 }
 
 NatRange To(const std::string& min, const std::string& max = "") {
-  return {
-      .flags = kNatMapIps, .min = A(min), .max = A(max.empty() ? min : max)};
+  return {.flags = kNatMapIps,
+          .min = ParseAddress(min),
+          .max = ParseAddress(max.empty() ? min : max)};
 }
 
 TEST(Nat, SourceIsTranslatedThereAndBack) {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "compat/syntax/save_parser.h"
 #include "compat/syntax/save_printer.h"
+#include "compat/syntax/testing/parsed.h"
 #include "engines/core/packet_text.h"
 #include "engines/kernel/kernel_engines.h"
 #include "engines/kernel/namespace.h"
@@ -18,6 +18,9 @@
 
 namespace nfarena {
 namespace {
+
+using testing::Parse;
+using testing::ParseFilterRule;
 
 constexpr std::string_view kFilter =
     "*filter\n:INPUT DROP [3:300]\n:FORWARD ACCEPT [0:0]\n"
@@ -36,21 +39,6 @@ constexpr std::string_view kNat =
     ":OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
     "-A POSTROUTING -o eth0 -j MASQUERADE\n"
     "COMMIT\n";
-
-Ruleset Parse(std::string_view text, Family family = Family::kIpv4) {
-  ParseOptions options;
-  options.file = "test";
-  options.family = family;
-  auto ruleset = ParseSave(text, options, nullptr);
-  EXPECT_TRUE(ruleset) << ruleset.error().ToString();
-  return ruleset ? std::move(*ruleset) : Ruleset{};
-}
-
-Rule ParseOne(std::string_view text) {
-  auto rule = ParseRule(text, Family::kIpv4, TableKind::kFilter);
-  EXPECT_TRUE(rule) << rule.error().ToString();
-  return rule ? std::move(*rule) : Rule{};
-}
 
 std::string Text(const Ruleset& ruleset, bool counters = false) {
   // Tables in one order, whatever the engine's.
@@ -175,7 +163,7 @@ TEST_P(InstanceTest, AppliesEveryKindOfChange) {
     c.kind = kind;
     c.chain = std::move(chain);
     c.rulenum = rulenum;
-    if (!rule.empty()) c.rule = ParseOne(rule);
+    if (!rule.empty()) c.rule = ParseFilterRule(rule);
     return c;
   };
   Change rename = change(ChangeKind::kRenameChain, "three");
@@ -222,7 +210,7 @@ TEST_P(InstanceTest, ApplyKeepsCountersAndZeroes) {
   Change append;
   append.kind = ChangeKind::kAppend;
   append.chain = "INPUT";
-  append.rule = ParseOne("-j ACCEPT");
+  append.rule = ParseFilterRule("-j ACCEPT");
   ASSERT_TRUE(instance->Apply({append}));
   Ruleset now = DumpOf(instance.get());
   const Chain* input = now.table(TableKind::kFilter)->chain("INPUT");
@@ -249,13 +237,13 @@ TEST_P(InstanceTest, ARefusedDeltaChangesNothing) {
   Change good;
   good.kind = ChangeKind::kAppend;
   good.chain = "INPUT";
-  good.rule = ParseOne("-j ACCEPT");
+  good.rule = ParseFilterRule("-j ACCEPT");
   Change no_such;
   no_such.kind = ChangeKind::kFlush;
   no_such.chain = "nosuch";
   EXPECT_FALSE(instance->Apply({good, no_such}));
   Change refused = good;
-  refused.rule = ParseOne(
+  refused.rule = ParseFilterRule(
       "-m recent --rcheck --hitcount 100000 --name x --rsource -j ACCEPT");
   const auto status = instance->Apply({good, refused});
   ASSERT_FALSE(status);
@@ -381,7 +369,7 @@ TEST_P(InstanceTest, ActsInPlaceAndLeavesOtherTablesAlone) {
   Change append;
   append.kind = ChangeKind::kAppend;
   append.chain = "OUTPUT";
-  append.rule = ParseOne("-p tcp -j ACCEPT");
+  append.rule = ParseFilterRule("-p tcp -j ACCEPT");
   ASSERT_TRUE((*second)->Apply({append}));
   EXPECT_EQ(DumpOf(first->get())
                 .table(TableKind::kFilter)

@@ -17,17 +17,9 @@ class VmEngineTest : public TwinBehaviour {};
 INSTANTIATE_TEST_SUITE_P(Vm, VmEngineTest,
                          ::testing::Values(&VmEngine(), &VmCompatEngine()));
 
-constexpr std::string_view kEmptyChains =
-    ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
-
-std::string FilterTable(std::string_view rules,
-                        std::string_view user_chains = "") {
-  return "*filter\n" + std::string(kEmptyChains) + std::string(user_chains) +
-         std::string(rules) + "COMMIT\n";
-}
-
 TEST_P(VmEngineTest, LoadsAndSaysTheSameAgain) {
-  const Ruleset ruleset = Parse(FilterTable(
+  const Ruleset ruleset = ParseFilter(
+      ":web - [0:0]\n"
       "-A INPUT -i lo -j ACCEPT\n"
       "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
       "-A INPUT ! -s 192.0.2.0/24 -p tcp -m tcp --dport 22:25 -j web\n"
@@ -40,8 +32,7 @@ TEST_P(VmEngineTest, LoadsAndSaysTheSameAgain) {
       "-A FORWARD -m iprange --src-range 192.0.2.1-192.0.2.9 -g web\n"
       "-A web -m recent --set --name seen --mask 255.255.255.255 --rsource\n"
       "-A web -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN\n"
-      "-A web -j DROP\n",
-      ":web - [0:0]\n"));
+      "-A web -j DROP\n");
   const auto instance = Open(ruleset);
   const auto cost = instance->Replace(ruleset);
   ASSERT_TRUE(cost) << cost.error().ToString();
@@ -56,7 +47,7 @@ TEST_P(VmEngineTest, AChangeIsOneSmallMessage) {
     rules += "-A INPUT -s 192.0." + std::to_string(i / 256) + "." +
              std::to_string(i % 256) + "/32 -j DROP\n";
   }
-  const Ruleset ruleset = Parse(FilterTable(rules));
+  const Ruleset ruleset = ParseFilter(rules);
   const auto instance = Open(ruleset);
   const auto whole = instance->Replace(ruleset);
   ASSERT_TRUE(whole) << whole.error().ToString();
@@ -126,8 +117,7 @@ TEST_P(VmEngineTest, UserChainsComeAndGo) {
 }
 
 TEST_P(VmEngineTest, DisassemblesAsNftDebugs) {
-  const Ruleset ruleset =
-      Parse(FilterTable("-A INPUT -s 192.0.2.1/32 -j DROP\n"));
+  const Ruleset ruleset = ParseFilter("-A INPUT -s 192.0.2.1/32 -j DROP\n");
   const auto instance = Open(ruleset);
   ASSERT_TRUE(instance->Replace(ruleset));
   const std::string text = instance->Disassemble();
@@ -138,8 +128,8 @@ TEST_P(VmEngineTest, DisassemblesAsNftDebugs) {
 }
 
 TEST_P(VmEngineTest, AnUnknownRevisionIsRefusedWithItsPlace) {
-  Ruleset ruleset = Parse(FilterTable(
-      "-A INPUT -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n"));
+  Ruleset ruleset = ParseFilter(
+      "-A INPUT -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n");
   Rule& rule = ruleset.table(TableKind::kFilter)->chain("INPUT")->rules[1];
   rule.matches[0].revision = 9;
   const Status supports = GetParam()->Supports(ruleset);
@@ -168,16 +158,13 @@ TEST_P(VmEngineTest, ARefusedExtensionIsNamedWithItsPlace) {
 }
 
 TEST(VmEngineNotesTest, SaysWhatIsCarriedByCompat) {
-  ParseOptions options;
-  const auto ruleset =
-      ParseSave(FilterTable("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n"
-                            "-A INPUT -m recent --set --name seen --mask "
-                            "255.255.255.255 --rsource\n"),
-                options, nullptr);
-  ASSERT_TRUE(ruleset) << ruleset.error().ToString();
-  const std::vector<RuleNote> notes = VmEngine().Notes(*ruleset);
+  const Ruleset ruleset = ParseFilter(
+      "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n"
+      "-A INPUT -m recent --set --name seen --mask 255.255.255.255 "
+      "--rsource\n");
+  const std::vector<RuleNote> notes = VmEngine().Notes(ruleset);
   ASSERT_EQ(notes.size(), 1u);
-  EXPECT_EQ(RuleRefName(*ruleset, notes[0].rule), "filter/INPUT/2");
+  EXPECT_EQ(RuleRefName(ruleset, notes[0].rule), "filter/INPUT/2");
   EXPECT_THAT(notes[0].reason, HasSubstr("recent"));
 }
 

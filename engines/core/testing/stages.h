@@ -1,7 +1,6 @@
 // A host for tests: stages are functions, every visit is written down.
 #pragma once
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -10,19 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "compat/model/testing/addresses.h"
 #include "engines/core/packet_text.h"
 #include "engines/core/path.h"
 #include "engines/core/topology.h"
 #include "engines/core/tracker.h"
 
 namespace nfarena::testing {
-
-inline Address A(const std::string& text) {
-  Address address{};
-  const int family = text.find(':') != text.npos ? AF_INET6 : AF_INET;
-  EXPECT_EQ(inet_pton(family, text.c_str(), address.data()), 1) << text;
-  return address;
-}
 
 inline Packet P(const std::string& line) {
   const auto packets = ParsePackets(line, "test");
@@ -100,17 +93,19 @@ class Host {
   explicit Host(Family family = Family::kIpv4) {
     topology_.family = family;
     if (family == Family::kIpv4) {
-      topology_.devices = {{"eth0", {{A("192.168.1.1"), 24}}},
-                           {"eth1", {{A("198.51.100.1"), 24}}}};
-      topology_.routes = {
-          {.in = "*", .destination = {A("192.168.1.0"), 24}, .out = "eth0"},
-          {.in = "*", .destination = {}, .out = "eth1"}};
+      topology_.devices = {{"eth0", {{ParseAddress("192.168.1.1"), 24}}},
+                           {"eth1", {{ParseAddress("198.51.100.1"), 24}}}};
+      topology_.routes = {{.in = "*",
+                           .destination = {ParseAddress("192.168.1.0"), 24},
+                           .out = "eth0"},
+                          {.in = "*", .destination = {}, .out = "eth1"}};
     } else {
-      topology_.devices = {{"eth0", {{A("2001:db8:1::1"), 64}}},
-                           {"eth1", {{A("2001:db8:2::1"), 64}}}};
-      topology_.routes = {
-          {.in = "*", .destination = {A("2001:db8:1::"), 64}, .out = "eth0"},
-          {.in = "*", .destination = {}, .out = "eth1"}};
+      topology_.devices = {{"eth0", {{ParseAddress("2001:db8:1::1"), 64}}},
+                           {"eth1", {{ParseAddress("2001:db8:2::1"), 64}}}};
+      topology_.routes = {{.in = "*",
+                           .destination = {ParseAddress("2001:db8:1::"), 64},
+                           .out = "eth0"},
+                          {.in = "*", .destination = {}, .out = "eth1"}};
     }
     topology_.BuildIndex();
     path_.SetTracking(true);

@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
-#include "compat/syntax/save_parser.h"
 #include "compat/syntax/save_printer.h"
+#include "compat/syntax/testing/parsed.h"
 #include "engines/core/engine.h"
 #include "engines/core/packet_text.h"
 
@@ -29,16 +29,6 @@ namespace testing {
 
 class TwinBehaviour : public ::testing::TestWithParam<const Engine*> {
  protected:
-  static Ruleset Parse(std::string_view text,
-                       std::optional<Family> family = std::nullopt) {
-    ParseOptions options;
-    options.file = "test";
-    options.family = family;
-    auto ruleset = ParseSave(text, options, nullptr);
-    EXPECT_TRUE(ruleset) << ruleset.error().ToString();
-    return ruleset ? *ruleset : Ruleset{};
-  }
-
   static std::vector<Packet> Packets(std::string_view text) {
     auto packets = ParsePackets(text, "packets");
     EXPECT_TRUE(packets) << packets.error().ToString();

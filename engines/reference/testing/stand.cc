@@ -1,6 +1,5 @@
 #include "engines/reference/testing/stand.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -101,15 +100,6 @@ std::vector<uint8_t> Head6(const Fields& fields) {
 }
 
 }  // namespace
-
-Address ParseAddress(std::string_view text) {
-  Address address{};
-  EXPECT_EQ(inet_pton(IsV6(text) ? AF_INET6 : AF_INET,
-                      std::string(text).c_str(), address.data()),
-            1)
-      << text;
-  return address;
-}
 
 Packet Build(const Fields& fields) {
   Packet packet;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compat/model/testing/addresses.h"
 #include "engines/core/packet_state.h"
 #include "engines/core/tracker.h"
 #include "engines/reference/evaluator.h"
@@ -21,8 +22,7 @@ namespace nfarena::reference::testing {
 inline constexpr uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08,
                          kAck = 0x10, kUrg = 0x20;
 
-/// The address of its text; fails the test on a bad one.
-Address ParseAddress(std::string_view text);
+using nfarena::testing::ParseAddress;
 
 /// An IPv6 extension header; its first byte (what follows) is filled in.
 struct ExtensionHeader {

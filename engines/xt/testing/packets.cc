@@ -1,6 +1,5 @@
 #include "engines/xt/testing/packets.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,14 +19,6 @@ void Append16(std::vector<uint8_t>* bytes, uint16_t value) {
 }
 
 }  // namespace
-
-Address ParseAddress(std::string_view text) {
-  Address address{};
-  const std::string copy(text);
-  const int family = copy.find(':') == std::string::npos ? AF_INET : AF_INET6;
-  EXPECT_EQ(inet_pton(family, copy.c_str(), address.data()), 1) << copy;
-  return address;
-}
 
 PacketBuilder::PacketBuilder(Family family) : family_(family) {
   packet_.family = family;

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compat/model/testing/addresses.h"
 #include "engines/core/packet.h"
 
 namespace nfarena::xt::testing {
@@ -20,8 +21,7 @@ namespace nfarena::xt::testing {
 inline constexpr uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08,
                          kAck = 0x10, kUrg = 0x20, kEce = 0x40, kCwr = 0x80;
 
-/// The address of its text; fails the test on a bad one.
-Address ParseAddress(std::string_view text);
+using nfarena::testing::ParseAddress;
 
 class PacketBuilder {
  public:
