@@ -23,8 +23,8 @@
 
 #include <algorithm>
 
+#include "compat/lower/nft_encode.h"
 #include "compat/lower/nft_pack.h"
-#include "compat/lower/nft_payload.h"
 
 namespace nfarena::nft {
 namespace {

@@ -18,8 +18,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "compat/lower/nft_encode.h"
 #include "compat/lower/nft_pack.h"
-#include "compat/lower/nft_payload.h"
 
 namespace nfarena::nft {
 namespace {

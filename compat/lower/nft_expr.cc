@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
+
+#include "compat/lower/nft_objects.h"
+#include "compat/model/overloaded.h"
 
 namespace nfarena::nft {
 
@@ -53,13 +55,6 @@ uint32_t Data::host32() const {
 }
 
 namespace {
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 // ---------------------------------------------------------------- printing
 
@@ -323,11 +318,6 @@ const auto kPrinter = Overloaded{
 };
 
 // ----------------------------------------------------------------- writing
-
-struct ExprDeleter {
-  void operator()(nftnl_expr* expr) const { nftnl_expr_free(expr); }
-};
-using OwnedExpr = std::unique_ptr<nftnl_expr, ExprDeleter>;
 
 void Set(nftnl_expr* to, uint16_t attribute, uint32_t value) {
   nftnl_expr_set_u32(to, attribute, value);

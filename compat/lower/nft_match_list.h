@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "compat/lower/nft_payload.h"
+#include "compat/lower/nft_encode.h"
 #include "compat/meaning/match.h"
 
 namespace nfarena::nft {

@@ -3,11 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/chain.h>
 #include <libnftnl/common.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 // After the C library's own network headers, which it would clash with.
 #include <linux/netfilter.h>
@@ -15,8 +11,8 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "compat/lower/nft_objects.h"
 #include "compat/model/huge_pages.h"
 
 namespace nfarena::nft {
@@ -31,18 +27,6 @@ constexpr size_t kMaxExprs = 128;
 constexpr size_t kMaxKernelBytes = 4095;
 /// An attribute's length has 16 bits; the list of expressions is one.
 constexpr size_t kMaxMessageBytes = 60'000;
-
-template <auto kFree>
-struct Deleter {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using OwnedTable = std::unique_ptr<nftnl_table, Deleter<nftnl_table_free>>;
-using OwnedChain = std::unique_ptr<nftnl_chain, Deleter<nftnl_chain_free>>;
-using OwnedRule = std::unique_ptr<nftnl_rule, Deleter<nftnl_rule_free>>;
-using OwnedSet = std::unique_ptr<nftnl_set, Deleter<nftnl_set_free>>;
 
 Status OutOfMemory() { return FailErrno("netlink message"); }
 

@@ -5,10 +5,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/wait.h>
@@ -18,6 +14,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include "compat/lower/nft_objects.h"
 
 namespace nfarena::nft {
 namespace {
@@ -71,30 +69,18 @@ class Message {
 
 void ReadByLibnftnl(const nlmsghdr& message) {
   switch (NFNL_MSG_TYPE(message.nlmsg_type)) {
-    case NFT_MSG_NEWTABLE: {
-      nftnl_table* table = nftnl_table_alloc();
-      nftnl_table_nlmsg_parse(&message, table);
-      nftnl_table_free(table);
+    case NFT_MSG_NEWTABLE:
+      nftnl_table_nlmsg_parse(&message, OwnedTable(nftnl_table_alloc()).get());
       break;
-    }
-    case NFT_MSG_NEWCHAIN: {
-      nftnl_chain* chain = nftnl_chain_alloc();
-      nftnl_chain_nlmsg_parse(&message, chain);
-      nftnl_chain_free(chain);
+    case NFT_MSG_NEWCHAIN:
+      nftnl_chain_nlmsg_parse(&message, OwnedChain(nftnl_chain_alloc()).get());
       break;
-    }
-    case NFT_MSG_NEWRULE: {
-      nftnl_rule* rule = nftnl_rule_alloc();
-      nftnl_rule_nlmsg_parse(&message, rule);
-      nftnl_rule_free(rule);
+    case NFT_MSG_NEWRULE:
+      nftnl_rule_nlmsg_parse(&message, OwnedRule(nftnl_rule_alloc()).get());
       break;
-    }
-    case NFT_MSG_NEWSET: {
-      nftnl_set* set = nftnl_set_alloc();
-      nftnl_set_nlmsg_parse(&message, set);
-      nftnl_set_free(set);
+    case NFT_MSG_NEWSET:
+      nftnl_set_nlmsg_parse(&message, OwnedSet(nftnl_set_alloc()).get());
       break;
-    }
     default:
       break;
   }

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "compat/lower/nft_raise_tests.h"
+#include "compat/lower/nft_raise_match.h"
 
 namespace nfarena::nft {
 namespace {

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <array>
 
-#include "compat/lower/nft_payload.h"
-#include "compat/lower/nft_raise_tests.h"
-#include "compat/lower/nft_test_shape.h"
+#include "compat/lower/nft_comparison.h"
+#include "compat/lower/nft_encode.h"
+#include "compat/lower/nft_raise_match.h"
 
 namespace nfarena::nft {
 namespace {

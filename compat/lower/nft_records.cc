@@ -3,10 +3,6 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 // After the C library's own network headers, which it would clash with.
 #include <linux/netfilter.h>
@@ -16,25 +12,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
 
 #include "compat/lower/nft_attributes.h"
+#include "compat/lower/nft_objects.h"
 #include "compat/lower/nft_policy.h"
 
 namespace nfarena::nft {
 namespace {
-
-template <auto kFree>
-struct Deleter {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using OwnedTable = std::unique_ptr<nftnl_table, Deleter<nftnl_table_free>>;
-using OwnedChain = std::unique_ptr<nftnl_chain, Deleter<nftnl_chain_free>>;
-using OwnedRule = std::unique_ptr<nftnl_rule, Deleter<nftnl_rule_free>>;
-using OwnedSet = std::unique_ptr<nftnl_set, Deleter<nftnl_set_free>>;
 
 tl::unexpected<Error> Malformed(const char* what) {
   return Fail(ErrorCode::kSyntax,

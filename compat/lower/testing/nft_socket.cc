@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
-#include <libnftnl/set.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -14,6 +13,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+
+#include "compat/lower/nft_objects.h"
 
 namespace nfarena::testing {
 namespace {
@@ -119,8 +120,7 @@ Result<NftDumpBytes> ReadNft(Family family) {
   int left = static_cast<int>(sets.size());
   for (const auto* message = reinterpret_cast<const nlmsghdr*>(sets.data());
        mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-    const std::unique_ptr<nftnl_set, decltype(&nftnl_set_free)> set(
-        nftnl_set_alloc(), nftnl_set_free);
+    const nft::OwnedSet set(nftnl_set_alloc());
     if (nftnl_set_nlmsg_parse(message, set.get()) < 0) {
       return FailErrno("parse a set");
     }

@@ -1,4 +1,4 @@
-#include "compat/lower/nft_test_shape.h"
+#include "compat/lower/nft_comparison.h"
 
 #include <algorithm>
 

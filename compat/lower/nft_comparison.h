@@ -1,4 +1,5 @@
-// One test of a rule, put together from the expressions that make it.
+// One comparison that a rule makes (a test), put together from the expressions
+// that make it.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-#include "compat/lower/nft_raise_tests.h"
+#include "compat/lower/nft_raise_match.h"
 
 #include <arpa/inet.h>
 #include <linux/if_arp.h>
@@ -7,15 +7,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "compat/model/overloaded.h"
+
 namespace nfarena::nft {
 namespace {
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 bool IsZero(const Data& data) {
   return std::ranges::all_of(data.view(), [](uint8_t b) { return b == 0; });

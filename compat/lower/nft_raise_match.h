@@ -1,8 +1,8 @@
 // One test of nf_tables -> a part of iptables' selector, or of a match.
 #pragma once
 
+#include "compat/lower/nft_comparison.h"
 #include "compat/lower/nft_match_list.h"
-#include "compat/lower/nft_test_shape.h"
 #include "compat/model/ruleset.h"
 
 namespace nfarena::nft {
