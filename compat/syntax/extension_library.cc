@@ -348,6 +348,10 @@ bool LibrarySession::has_diagnostics() const {
   return !State().diagnostics_text.empty();
 }
 
+void LibrarySession::AddDiagnostic(std::string_view line) {
+  State().diagnostics_text.append(line).push_back('\n');
+}
+
 std::vector<std::string> LibrarySession::TakeDiagnostics() {
   std::vector<std::string> lines;
   std::string_view rest = State().diagnostics_text;

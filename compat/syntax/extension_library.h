@@ -84,9 +84,12 @@ class LibrarySession {
   const LoadedExtension* FindMatch(std::string_view name);
   const LoadedExtension* FindTarget(std::string_view name);
 
-  /// The lines libxtables wrote to stderr since the last call.
+  /// The lines libxtables wrote to stderr since the last call, and those that
+  /// were added.
   bool has_diagnostics() const;
   std::vector<std::string> TakeDiagnostics();
+  /// Puts a line of our own among them, in the order of what happened.
+  void AddDiagnostic(std::string_view line);
 
  private:
   Family family_;

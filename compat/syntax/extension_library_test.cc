@@ -138,7 +138,9 @@ TEST(LibrarySession, CapturesWhatLibxtablesPrints) {
   EXPECT_FALSE(session.has_diagnostics());
   fmt::print(stderr, "one\n\ntwo\n");
   EXPECT_TRUE(session.has_diagnostics());
-  EXPECT_THAT(session.TakeDiagnostics(), testing::ElementsAre("one", "two"));
+  session.AddDiagnostic("three");
+  EXPECT_THAT(session.TakeDiagnostics(),
+              testing::ElementsAre("one", "two", "three"));
   EXPECT_FALSE(session.has_diagnostics());
 }
 

@@ -195,7 +195,7 @@ void RuleParser::HandleShortOptions(int index) {
       argument = at;
     } else if (has_arg == 1) {
       value_word = next_;
-      argument = NextArgument(index, "an argument");
+      argument = NextArgument(index);
     }
     HandleBase(letter, argument, index, value_word);
     if (argument != nullptr && argument == at) return;
@@ -233,7 +233,7 @@ void RuleParser::HandleLongOption(int index) {
     argument = equals + 1;
   } else if (found.has_arg == 1) {
     value_word = next_;
-    argument = NextArgument(index, "an argument");
+    argument = NextArgument(index);
   }
   if (found.extension == nullptr) {
     HandleBase(found.base, argument, index, value_word);
@@ -314,10 +314,10 @@ bool RuleParser::LoadProtocolMatch(int index) {
   return true;
 }
 
-char* RuleParser::NextArgument(int index, const char* what) {
+char* RuleParser::NextArgument(int index) {
   if (next_ >= words_.count()) {
     Refuse(ErrorCode::kSyntax,
-           fmt::format("option '{}' needs {}", words_.argv()[index], what),
+           fmt::format("option '{}' needs an argument", words_.argv()[index]),
            index);
   }
   return words_.argv()[next_++];
@@ -465,6 +465,65 @@ void RuleParser::HandleCommand(char option, char* argument, int index,
   }
 }
 
+void RuleParser::HandleProtocol(char* name, int index, int value_word) {
+  Selector& selector = rule_->selector;
+  selector.protocol = ParseProtocol(name, value_word);
+  protocol_ = name;
+  if (selector.protocol == 0 && (selector.inverted & kInvertProtocol)) {
+    Refuse(ErrorCode::kSyntax, "'! -p all' would never match", index);
+  }
+  // Extensions look at these.
+  if (ipv4_) {
+    entry4().proto = selector.protocol;
+    entry4().invflags = selector.inverted;
+  } else {
+    entry6().proto = selector.protocol;
+    entry6().invflags = selector.inverted;
+    entry6().flags |= IP6T_F_PROTO;
+  }
+}
+
+void RuleParser::HandleAddresses(const char* list, int value_word,
+                                 std::vector<AddressAndMask>* addresses) {
+  current_ = value_word;
+  if (auto parsed =
+          ParseAddressList(list, session_->family(), options_given_.resolve,
+                           addresses, &command_->resolved_names);
+      !parsed) {
+    Refuse(parsed.error().code, std::move(parsed.error().message), value_word);
+  }
+}
+
+void RuleParser::HandleMatch(const char* name, int index, int value_word) {
+  if (invert_) {
+    Refuse(ErrorCode::kSyntax, "'!' is not allowed before '-m'", index);
+  }
+  const LoadedExtension* extension = session_->FindMatch(name);
+  if (extension == nullptr) {
+    Refuse(ErrorCode::kUnsupported, fmt::format("unknown match '{}'", name),
+           value_word);
+  }
+  AddMatch(extension, index);
+}
+
+// "-c 1,2" or "-c 1 2".
+void RuleParser::HandleCounters(std::string_view packets, int index) {
+  std::string_view bytes;
+  const size_t comma = packets.find(',', 1);
+  if (comma != std::string_view::npos) {
+    bytes = packets.substr(comma + 1);
+  } else if (HasArgument()) {
+    bytes = words_.word(next_++);
+  } else {
+    Refuse(ErrorCode::kSyntax, "-c needs a packet and a byte counter", index);
+  }
+  command_->has_counters = true;
+  if (!ParseCounter(packets, &rule_->counters.packets) ||
+      !ParseCounter(bytes, &rule_->counters.bytes)) {
+    Refuse(ErrorCode::kSyntax, "counter is not a number", index);
+  }
+}
+
 void RuleParser::HandleBase(char option, char* argument, int index,
                             int value_word) {
   Selector& selector = rule_->selector;
@@ -484,44 +543,17 @@ void RuleParser::HandleBase(char option, char* argument, int index,
   switch (option) {
     case 'p':
       SetOption(kOptProtocol, 'p', kInvertProtocol, index);
-      selector.protocol = ParseProtocol(argument, value_word);
-      protocol_ = argument;
-      if (selector.protocol == 0 && (selector.inverted & kInvertProtocol)) {
-        Refuse(ErrorCode::kSyntax, "'! -p all' would never match", index);
-      }
-      // Extensions look at these.
-      if (ipv4_) {
-        entry4().proto = selector.protocol;
-        entry4().invflags = selector.inverted;
-      } else {
-        entry6().proto = selector.protocol;
-        entry6().invflags = selector.inverted;
-        entry6().flags |= IP6T_F_PROTO;
-      }
+      HandleProtocol(argument, index, value_word);
       break;
     case 's':
       SetOption(kOptSource, 's', kInvertSrc, index);
       source_word_ = value_word;
-      current_ = value_word;
-      if (auto parsed = ParseAddressList(
-              argument, session_->family(), options_given_.resolve,
-              &command_->sources, &command_->resolved_names);
-          !parsed) {
-        Refuse(parsed.error().code, std::move(parsed.error().message),
-               value_word);
-      }
+      HandleAddresses(argument, value_word, &command_->sources);
       break;
     case 'd':
       SetOption(kOptDestination, 'd', kInvertDst, index);
       destination_word_ = value_word;
-      current_ = value_word;
-      if (auto parsed = ParseAddressList(
-              argument, session_->family(), options_given_.resolve,
-              &command_->destinations, &command_->resolved_names);
-          !parsed) {
-        Refuse(parsed.error().code, std::move(parsed.error().message),
-               value_word);
-      }
+      HandleAddresses(argument, value_word, &command_->destinations);
       break;
     case 'i':
       SetOption(kOptIn, 'i', kInvertIn, index);
@@ -550,38 +582,13 @@ void RuleParser::HandleBase(char option, char* argument, int index,
       SetOption(kOptJump, option, 0, index);
       HandleTarget(option, argument, index);
       break;
-    case 'm': {
-      if (invert_) {
-        Refuse(ErrorCode::kSyntax, "'!' is not allowed before '-m'", index);
-      }
-      const LoadedExtension* extension = session_->FindMatch(argument);
-      if (extension == nullptr) {
-        Refuse(ErrorCode::kUnsupported,
-               fmt::format("unknown match '{}'", argument), value_word);
-      }
-      AddMatch(extension, index);
+    case 'm':
+      HandleMatch(argument, index, value_word);
       break;
-    }
-    case 'c': {
+    case 'c':
       SetOption(kOptCounters, 'c', 0, index);
-      const std::string_view text = argument;
-      const size_t comma = text.find(',', 1);
-      std::string_view bytes;
-      if (comma != std::string_view::npos) {
-        bytes = text.substr(comma + 1);
-      } else if (HasArgument()) {
-        bytes = words_.word(next_++);
-      } else {
-        Refuse(ErrorCode::kSyntax, "-c needs a packet and a byte counter",
-               index);
-      }
-      command_->has_counters = true;
-      if (!ParseCounter(text, &rule_->counters.packets) ||
-          !ParseCounter(bytes, &rule_->counters.bytes)) {
-        Refuse(ErrorCode::kSyntax, "counter is not a number", index);
-      }
+      HandleCounters(argument, index);
       break;
-    }
     case '4':
     case '6':
       if ((option == '4') != ipv4_) {
@@ -699,10 +706,8 @@ void RuleParser::ParseInterface(const char* name, InterfaceTest* test,
   }
   if (text.find_first_of("/ ") != std::string_view::npos) {
     current_ = index;
-    fmt::print(stderr,
-               "interface name '{}' has a character the kernel does not "
-               "allow\n",
-               name);
+    session_->AddDiagnostic(fmt::format(
+        "interface name '{}' has a character the kernel does not allow", name));
   }
   // "eth+" tests 3 bytes, "eth0" five: its NUL is part of it.
   const bool prefix = text.back() == '+';
@@ -727,10 +732,7 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
   const TargetKind standard = StandardTarget(text);
   if (option == 'j' && standard != TargetKind::kNone) {
     if (table_ == TableKind::kNat && standard == TargetKind::kDrop) {
-      Refuse(ErrorCode::kSyntax,
-             "wrong table: the nat table is not for filtering, DROP is not "
-             "allowed in it",
-             value_word);
+      Refuse(ErrorCode::kSyntax, kNoDropInNat, value_word);
     }
     target.kind = standard;
     return;
@@ -775,8 +777,8 @@ void RuleParser::HandleTarget(char option, const char* name, int index) {
   has_target_ = true;
   target_.Start(extension, index);
   if (extension->converted) {
-    fmt::print(stderr, "target {} is listed as {}\n", text,
-               extension->kernel_name);
+    session_->AddDiagnostic(
+        fmt::format("target {} is listed as {}", text, extension->kernel_name));
   }
   option_sets_.push_back(extension);
 }
@@ -794,8 +796,8 @@ void RuleParser::AddMatch(const LoadedExtension* extension, int word) {
   matches_[matches_used_].Start(extension, word);
   ++matches_used_;
   if (extension->converted) {
-    fmt::print(stderr, "match {} is listed as {}\n", extension->name,
-               extension->kernel_name);
+    session_->AddDiagnostic(fmt::format(
+        "match {} is listed as {}", extension->name, extension->kernel_name));
   }
   // The options of a repeated match keep their place in the order.
   if (!repeated) option_sets_.push_back(extension);

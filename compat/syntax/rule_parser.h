@@ -77,6 +77,11 @@ struct ParsedCommand {
   std::vector<std::string> resolved_names;
 };
 
+/// Said of a target and of a policy.
+inline constexpr char kNoDropInNat[] =
+    "wrong table: the nat table is not for filtering, DROP is not allowed in "
+    "it";
+
 class RuleParser {
  public:
   struct Options {
@@ -123,6 +128,11 @@ class RuleParser {
   void HandleLongOption(int index);
   void HandleShortOptions(int index);
   void HandleBase(char option, char* argument, int index, int value_word);
+  void HandleProtocol(char* name, int index, int value_word);
+  void HandleAddresses(const char* list, int value_word,
+                       std::vector<AddressAndMask>* addresses);
+  void HandleMatch(const char* name, int index, int value_word);
+  void HandleCounters(std::string_view packets, int index);
   void HandleExtensionOption(const FoundOption& found, char* argument,
                              int index);
   void HandleCommand(char option, char* argument, int index, int value_word);
@@ -136,7 +146,7 @@ class RuleParser {
   void AddMatch(const LoadedExtension* extension, int word);
   void SetOption(uint32_t bit, char letter, uint8_t invert_bit, int index);
   void SetCommand(CommandKind kind, int index);
-  char* NextArgument(int index, const char* what);
+  char* NextArgument(int index);
   bool HasArgument() const;
   uint32_t RuleNumber(int word);
   void ParseInterface(const char* name, InterfaceTest* test, char* entry_name,
@@ -165,7 +175,6 @@ class RuleParser {
   const char* protocol_ = nullptr;
   bool protocol_match_loaded_ = false;
   int source_word_ = 0, destination_word_ = 0, in_word_ = 0, out_word_ = 0;
-  std::string standard_target_;
 
   std::deque<ExtensionInstance> matches_;  // reused from line to line
   size_t matches_used_ = 0;

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
-#include <unordered_map>
 
 #include "compat/model/huge_pages.h"
 #include "compat/syntax/chain_graph.h"
+#include "compat/syntax/chain_index.h"
 #include "compat/syntax/extension_library.h"
 #include "compat/syntax/heap_growth.h"
 #include "compat/syntax/rule_parser.h"
@@ -27,13 +27,6 @@ constexpr size_t kReserveAheadFrom = 64;
 // "[packets:bytes]" is not longer: two numbers of 64 bits.
 constexpr size_t kCountersSize = 48;
 constexpr size_t kMaxChainNameSize = XT_EXTENSION_MAXNAMELEN - 1;
-
-struct NameHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view name) const {
-    return std::hash<std::string_view>()(name);
-  }
-};
 
 // Cuts the next word at blanks, as strtok() does for ':' and '*' lines.
 std::string_view NextWord(std::string_view* rest) {
@@ -54,6 +47,14 @@ uint32_t ColumnOf(std::string_view line, std::string_view part) {
              : static_cast<uint32_t>(part.data() - line.data() + 1);
 }
 
+void SetAddresses(const AddressAndMask& source,
+                  const AddressAndMask& destination, Selector* selector) {
+  selector->src = source.address;
+  selector->src_mask = source.mask;
+  selector->dst = destination.address;
+  selector->dst_mask = destination.mask;
+}
+
 // "[packets:bytes]"
 bool ParseCounters(std::string_view text, Counters* out) {
   if (text.size() < 2 || text.front() != '[' || text.back() != ']') {
@@ -66,74 +67,6 @@ bool ParseCounters(std::string_view text, Counters* out) {
   const auto [last, error2] = std::from_chars(colon + 1, end, out->bytes);
   return error2 == std::errc() && last == end;
 }
-
-// The table being read.  Chains declared by ':' lines are collected and put in
-// their sorted place together, so that a table of many chains is not moved
-// about for each of them; an index finds a chain by name in constant time.
-class TableReader : public ChainNames {
- public:
-  TableReader(Table* table) : table_(table) { Reindex(); }
-
-  bool IsChain(std::string_view name) const override {
-    return index_.find(name) != index_.end() ||
-           pending_names_.find(name) != pending_names_.end();
-  }
-  bool IsBuiltin(std::string_view name) const override {
-    const auto it = index_.find(name);
-    return it != index_.end() && table_->chains[it->second].hook.has_value();
-  }
-
-  void Declare(std::string_view name) {
-    pending_names_.emplace(name, pending_.size());
-    pending_.emplace_back(name);
-  }
-
-  // nullptr: no such chain.
-  Chain* Find(std::string_view name) {
-    if (last_ != nullptr && last_->name == name && pending_.empty()) {
-      return last_;
-    }
-    Merge();
-    const auto it = index_.find(name);
-    if (it == index_.end()) return nullptr;
-    return last_ = &table_->chains[it->second];
-  }
-
-  // Puts the declared chains in their places.
-  void Merge() {
-    if (pending_.empty()) return;
-    std::vector<Chain>& chains = table_->chains;
-    for (std::string& name : pending_) {
-      chains.push_back(Chain{.name = std::move(name)});
-    }
-    const auto users = std::find_if(chains.begin(), chains.end(),
-                                    [](const Chain& c) { return !c.hook; });
-    std::sort(users, chains.end(),
-              [](const Chain& a, const Chain& b) { return a.name < b.name; });
-    pending_.clear();
-    pending_names_.clear();
-    Reindex();
-  }
-
-  // After the table was changed from outside.
-  void Reindex() {
-    last_ = nullptr;
-    index_.clear();
-    for (size_t i = 0; i < table_->chains.size(); ++i) {
-      index_.emplace(table_->chains[i].name, i);
-    }
-  }
-
-  Table& table() { return *table_; }
-
- private:
-  Table* table_;
-  std::unordered_map<std::string, size_t, NameHash, std::equal_to<>> index_;
-  std::unordered_map<std::string, size_t, NameHash, std::equal_to<>>
-      pending_names_;
-  std::vector<std::string> pending_;
-  Chain* last_ = nullptr;
-};
 
 class SaveReader {
  public:
@@ -151,13 +84,15 @@ class SaveReader {
   Status OpenTable(std::string_view line);
   Status CloseTable();
   Status ReadChain(std::string_view line);
+  Result<Policy> ReadPolicy(std::string_view word, uint32_t column) const;
   Status DeclareChain(std::string_view name, uint32_t column);
+  Status NewChain(const ParsedCommand& command);
   Status ReadCommand(std::string_view line);
   Status Run(ParsedCommand& command, Rule& rule);
   void ReserveAhead(Chain* chain);
   Status AppendRules(const ParsedCommand& command, Rule& rule);
   Status Apply(Change change, const ParsedCommand& command);
-  Status CheckRule(const ParsedCommand& command, Rule& rule);
+  Status ChangeRules(const ParsedCommand& command, Rule& rule);
   void Warn(std::string message, uint32_t column = 0, std::string text = {});
   void CollectWarnings(const ParsedCommand& command);
 
@@ -176,8 +111,8 @@ class SaveReader {
   std::vector<Warning>* warnings_;
   Ruleset ruleset_;
   uint32_t line_number_ = 0;
-  std::string_view rest_;  // the lines after this one
-  std::unique_ptr<TableReader> table_;
+  std::string_view rest_;               // the lines after this one
+  std::unique_ptr<ChainIndex> chains_;  // of the open table; null: none is
   std::unique_ptr<RuleParser> parser_;
   ParsedCommand command_;
 };
@@ -197,11 +132,11 @@ Result<Ruleset> SaveReader::Read(std::string_view text) {
       return tl::unexpected<Error>(At(std::move(status).error()));
     }
   }
-  if (table_ != nullptr) {
+  if (chains_ != nullptr) {
     ++line_number_;
     return Fail(ErrorCode::kSyntax,
                 fmt::format("text ends inside table {}: COMMIT is missing",
-                            TableName(table_->table().kind)),
+                            TableName(chains_->table().kind)),
                 Place(0));
   }
   return std::move(ruleset_);
@@ -224,7 +159,7 @@ Status SaveReader::ReadLine(std::string_view line, bool has_newline) {
                 Place(static_cast<uint32_t>(line.size())));
   }
   if (line.empty() || line[0] == '#') return {};
-  if (table_ == nullptr) {
+  if (chains_ == nullptr) {
     if (line[0] == '*') return OpenTable(line);
     return Fail(ErrorCode::kSyntax, "expected '*table' here", Place(1, line));
   }
@@ -238,7 +173,7 @@ Status SaveReader::ReadLine(std::string_view line, bool has_newline) {
   if (line[0] == '*') {
     return Fail(ErrorCode::kSyntax,
                 fmt::format("new table before the COMMIT of table {}",
-                            TableName(table_->table().kind)),
+                            TableName(chains_->table().kind)),
                 Place(1, line));
   }
   if (line[0] == ':') return ReadChain(line);
@@ -257,17 +192,17 @@ Status SaveReader::OpenTable(std::string_view line) {
   Table& table = ruleset_.EnsureTable(*kind);
   // Without --noflush a table starts empty, also when it comes a second time.
   if (options_.base == nullptr) table = EmptyTable(*kind);
-  table_ = std::make_unique<TableReader>(&table);
+  chains_ = std::make_unique<ChainIndex>(&table);
   parser_ = std::make_unique<RuleParser>(
-      &session_, *kind, table_.get(),
+      &session_, *kind, chains_.get(),
       RuleParser::Options{.resolve = options_.resolve, .sets = options_.sets});
   return {};
 }
 
 Status SaveReader::CloseTable() {
-  table_->Merge();
-  RETURN_IF_ERROR(CheckLoops(table_->table()));
-  table_.reset();
+  chains_->Merge();
+  RETURN_IF_ERROR(CheckLoops(chains_->table()));
+  chains_.reset();
   parser_.reset();
   return {};
 }
@@ -294,15 +229,15 @@ Status SaveReader::ReadChain(std::string_view line) {
         Place(column, name));
   }
   Chain* existing = nullptr;
-  if (table_->IsBuiltin(name)) {
-    existing = table_->Find(name);
-  } else if (table_->IsChain(name)) {
+  if (chains_->IsBuiltin(name)) {
+    existing = chains_->Find(name);
+  } else if (chains_->IsChain(name)) {
     if (options_.base == nullptr) {
       return Fail(ErrorCode::kConflict,
                   fmt::format("chain '{}' is declared twice", name),
                   Place(column, name));
     }
-    table_->Find(name)->rules.clear();
+    chains_->Find(name)->rules.clear();
   } else {
     RETURN_IF_ERROR(DeclareChain(name, column));
   }
@@ -312,11 +247,8 @@ Status SaveReader::ReadChain(std::string_view line) {
                 fmt::format("user chain '{}' cannot have a policy", name),
                 Place(ColumnOf(line, policy), policy));
   }
-  if (policy != "ACCEPT" && policy != "DROP") {
-    return Fail(ErrorCode::kSyntax, fmt::format("bad policy '{}'", policy),
-                Place(ColumnOf(line, policy), policy));
-  }
-  existing->policy = policy == "DROP" ? Policy::kDrop : Policy::kAccept;
+  ASSIGN_OR_RETURN(existing->policy,
+                   ReadPolicy(policy, ColumnOf(line, policy)));
   existing->counters = {};
   if (options_.counters && !counters.empty() &&
       !ParseCounters(counters, &existing->counters)) {
@@ -327,8 +259,16 @@ Status SaveReader::ReadChain(std::string_view line) {
   return {};
 }
 
+Result<Policy> SaveReader::ReadPolicy(std::string_view word,
+                                      uint32_t column) const {
+  if (word == "ACCEPT") return Policy::kAccept;
+  if (word == "DROP") return Policy::kDrop;
+  return Fail(ErrorCode::kSyntax, fmt::format("bad policy '{}'", word),
+              Place(column, word));
+}
+
 Status SaveReader::DeclareChain(std::string_view name, uint32_t column) {
-  if (table_->IsChain(name)) {
+  if (chains_->IsChain(name)) {
     return Fail(ErrorCode::kConflict,
                 fmt::format("chain '{}' already exists", name),
                 Place(column, name));
@@ -341,7 +281,7 @@ Status SaveReader::DeclareChain(std::string_view name, uint32_t column) {
           Place(column, name));
     }
   }
-  table_->Declare(name);
+  chains_->Declare(name);
   return {};
 }
 
@@ -388,8 +328,25 @@ void SaveReader::CollectWarnings(const ParsedCommand& command) {
   }
 }
 
+// -N.  A ':' line may name what -N may not.
+Status SaveReader::NewChain(const ParsedCommand& command) {
+  const std::string_view name = command.chain;
+  if (name.starts_with('-') || name.starts_with('!') ||
+      name.find_first_of(" \t\v\f\r\n") != std::string_view::npos) {
+    return Fail(ErrorCode::kSyntax,
+                fmt::format("invalid chain name '{}'", name),
+                Place(command.chain_column, name));
+  }
+  if (session_.FindTarget(name) != nullptr) {
+    return Fail(ErrorCode::kConflict,
+                fmt::format("chain name '{}' is the name of a target", name),
+                Place(command.chain_column, name));
+  }
+  return DeclareChain(name, command.chain_column);
+}
+
 Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
-  const TableKind kind = table_->table().kind;
+  const TableKind kind = chains_->table().kind;
   Change change{.table = kind, .chain = std::string(command.chain)};
   change.rulenum = command.rulenum;
   switch (command.kind) {
@@ -405,7 +362,7 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
     case CommandKind::kDelete:
     case CommandKind::kReplace:
     case CommandKind::kCheck:
-      return CheckRule(command, rule);
+      return ChangeRules(command, rule);
     case CommandKind::kDeleteIndex:
       change.kind = ChangeKind::kDeleteIndex;
       break;
@@ -417,20 +374,7 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
       change.kind = ChangeKind::kZero;
       break;
     case CommandKind::kNewChain:
-      if (command.chain.starts_with('-') || command.chain.starts_with('!') ||
-          command.chain.find_first_of(" \t\v\f\r\n") !=
-              std::string_view::npos) {
-        return Fail(ErrorCode::kSyntax,
-                    fmt::format("invalid chain name '{}'", command.chain),
-                    Place(command.chain_column, command.chain));
-      }
-      if (session_.FindTarget(command.chain) != nullptr) {
-        return Fail(ErrorCode::kConflict,
-                    fmt::format("chain name '{}' is the name of a target",
-                                command.chain),
-                    Place(command.chain_column, command.chain));
-      }
-      return DeclareChain(command.chain, command.chain_column);
+      return NewChain(command);
     case CommandKind::kDeleteChain:
       change.kind = ChangeKind::kDeleteChain;
       break;
@@ -440,19 +384,12 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
       break;
     case CommandKind::kPolicy:
       if (kind == TableKind::kNat && command.policy == "DROP") {
-        return Fail(ErrorCode::kConflict,
-                    "wrong table: the nat table is not for filtering, DROP is "
-                    "not allowed in it",
-                    Place(command.chain_column, command.policy));
-      }
-      if (command.policy != "ACCEPT" && command.policy != "DROP") {
-        return Fail(ErrorCode::kSyntax,
-                    fmt::format("bad policy '{}'", command.policy),
+        return Fail(ErrorCode::kConflict, kNoDropInNat,
                     Place(command.chain_column, command.policy));
       }
       change.kind = ChangeKind::kPolicy;
-      change.policy =
-          command.policy == "DROP" ? Policy::kDrop : Policy::kAccept;
+      ASSIGN_OR_RETURN(change.policy,
+                       ReadPolicy(command.policy, command.chain_column));
       change.counters = rule.counters;
       break;
   }
@@ -460,11 +397,11 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
 }
 
 Status SaveReader::Apply(Change change, const ParsedCommand& command) {
-  table_->Merge();
+  chains_->Merge();
   auto applied = ApplyChange(change, &ruleset_);
   if (change.kind == ChangeKind::kDeleteChain ||
       change.kind == ChangeKind::kRenameChain) {
-    table_->Reindex();
+    chains_->Reindex();
   }
   if (!applied) {
     Error error = std::move(applied).error();
@@ -501,24 +438,21 @@ void SaveReader::ReserveAhead(Chain* chain) {
 }
 
 Status SaveReader::AppendRules(const ParsedCommand& command, Rule& rule) {
-  Chain* chain = table_->Find(command.chain);
+  Chain* chain = chains_->Find(command.chain);
   if (chain != nullptr && chain->rules.size() == chain->rules.capacity()) {
     ReserveAhead(chain);
   }
   if (chain == nullptr) {
     return Fail(ErrorCode::kConflict,
                 fmt::format("no chain '{}' in table {}", command.chain,
-                            TableName(table_->table().kind)),
+                            TableName(chains_->table().kind)),
                 Place(command.chain_column, command.chain));
   }
   const size_t count = command.sources.size() * command.destinations.size();
   size_t done = 0;
   for (const AddressAndMask& source : command.sources) {
     for (const AddressAndMask& destination : command.destinations) {
-      rule.selector.src = source.address;
-      rule.selector.src_mask = source.mask;
-      rule.selector.dst = destination.address;
-      rule.selector.dst_mask = destination.mask;
+      SetAddresses(source, destination, &rule.selector);
       if (++done == count) {
         chain->rules.push_back(std::move(rule));
       } else {
@@ -530,15 +464,12 @@ Status SaveReader::AppendRules(const ParsedCommand& command, Rule& rule) {
 }
 
 // -I, -D, -R and -C: every pair of addresses is a rule.
-Status SaveReader::CheckRule(const ParsedCommand& command, Rule& rule) {
+Status SaveReader::ChangeRules(const ParsedCommand& command, Rule& rule) {
   for (const AddressAndMask& source : command.sources) {
     for (const AddressAndMask& destination : command.destinations) {
-      rule.selector.src = source.address;
-      rule.selector.src_mask = source.mask;
-      rule.selector.dst = destination.address;
-      rule.selector.dst_mask = destination.mask;
+      SetAddresses(source, destination, &rule.selector);
       if (command.kind == CommandKind::kCheck) {
-        const Chain* chain = table_->Find(command.chain);
+        const Chain* chain = chains_->Find(command.chain);
         const bool found =
             chain != nullptr &&
             std::any_of(chain->rules.begin(), chain->rules.end(),
@@ -550,7 +481,7 @@ Status SaveReader::CheckRule(const ParsedCommand& command, Rule& rule) {
         }
         continue;
       }
-      Change change{.table = table_->table().kind,
+      Change change{.table = chains_->table().kind,
                     .chain = std::string(command.chain),
                     .rulenum = command.rulenum,
                     .rule = rule};
@@ -631,10 +562,7 @@ Result<Rule> ParseRule(std::string_view text, Family family, TableKind table) {
     return Fail(ErrorCode::kSyntax, "several addresses make several rules",
                 {.column = 1, .text = std::string(text)});
   }
-  rule.selector.src = command.sources[0].address;
-  rule.selector.src_mask = command.sources[0].mask;
-  rule.selector.dst = command.destinations[0].address;
-  rule.selector.dst_mask = command.destinations[0].mask;
+  SetAddresses(command.sources[0], command.destinations[0], &rule.selector);
   return rule;
 }
 
