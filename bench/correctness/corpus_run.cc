@@ -6,6 +6,7 @@
 #include <set>
 
 #include "bench/correctness/aim.h"
+#include "bench/correctness/run_json.h"
 #include "compat/syntax/save_parser.h"
 #include "engines/core/packet_text.h"
 #include "engines/registry.h"
@@ -112,14 +113,9 @@ class EntryRun {
       totals_.judged_by_kernel += run.compared;
     }
     if (run.state == RunState::kFailed) ++totals_.failed_entries;
-    json_["runs"].push_back({{"engine", run.engine},
-                             {"packets_kind", kind},
-                             {"state", RunStateName(run.state)},
-                             {"reason", run.reason},
-                             {"compared", run.compared},
-                             {"indeterminate", run.indeterminate},
-                             {"differences", run.differences},
-                             {"counters_compared", run.counters_compared}});
+    json run_json = RunJson(run);
+    run_json["packets_kind"] = kind;
+    json_["runs"].push_back(std::move(run_json));
   }
 
   /// Empty when the expectation holds.

@@ -67,7 +67,7 @@ json Caches() {
   return caches;
 }
 
-/// One file a vulnerability; only those that say something was mitigated.
+/// What the kernel says of each vulnerability, "Not affected" included.
 json Mitigations() {
   json out = json::object();
   std::error_code error;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "bench/update/workloads.h"
@@ -44,26 +45,6 @@ class CostMeter {
   double commit_ns_ = 0;
 };
 
-/// One ruleset, loaded and found right; nullptr after Refuse.
-std::unique_ptr<Instance> Prepare(benchmark::State& state, const Engine& engine,
-                                  const Ruleset& ruleset) {
-  auto instance = OpenLoaded(engine, ruleset, {});
-  if (!instance) {
-    Refuse(state, instance.error().ToString());
-    return nullptr;
-  }
-  const auto dump = (*instance)->Dump();
-  if (!dump) {
-    Refuse(state, dump.error().ToString());
-    return nullptr;
-  }
-  if (!SameRules(dump->ruleset, ruleset)) {
-    Refuse(state, "what is dumped is not what was loaded");
-    return nullptr;
-  }
-  return std::move(*instance);
-}
-
 /// The ruleset of this size, made once a process; nullptr after Refuse.
 const Ruleset* Synthetic(benchmark::State& state, uint64_t rules_count) {
   static std::map<uint64_t, Ruleset> made;
@@ -77,10 +58,36 @@ const Ruleset* Synthetic(benchmark::State& state, uint64_t rules_count) {
   return &made.emplace(rules_count, std::move(*ruleset)).first->second;
 }
 
+/// A ruleset and an instance that has it in force.
+struct Loaded {
+  const Ruleset* ruleset = nullptr;
+  std::unique_ptr<Instance> instance;  // nullptr after Refuse
+};
+
+/// A ruleset of this size, loaded and found right.
+Loaded Prepare(benchmark::State& state, const Engine& engine,
+               uint64_t rules_count) {
+  const Ruleset* ruleset = Synthetic(state, rules_count);
+  if (ruleset == nullptr) return {};
+  auto instance = OpenLoaded(engine, *ruleset, {});
+  if (!instance) {
+    Refuse(state, instance.error().ToString());
+    return {};
+  }
+  const auto dump = (*instance)->Dump();
+  if (!dump) {
+    Refuse(state, dump.error().ToString());
+    return {};
+  }
+  if (!SameRules(dump->ruleset, *ruleset)) {
+    Refuse(state, "what is dumped is not what was loaded");
+    return {};
+  }
+  return {ruleset, std::move(*instance)};
+}
+
 void Load(benchmark::State& state, const Engine& engine, uint64_t n) {
-  const Ruleset* ruleset = Synthetic(state, n);
-  if (ruleset == nullptr) return;
-  const auto instance = Prepare(state, engine, *ruleset);
+  const auto [ruleset, instance] = Prepare(state, engine, n);
   if (instance == nullptr) return;
   CostMeter meter;
   for (auto _ : state) {
@@ -92,9 +99,7 @@ void Load(benchmark::State& state, const Engine& engine, uint64_t n) {
 }
 
 void Dump(benchmark::State& state, const Engine& engine, uint64_t n) {
-  const Ruleset* ruleset = Synthetic(state, n);
-  if (ruleset == nullptr) return;
-  const auto instance = Prepare(state, engine, *ruleset);
+  const auto [ruleset, instance] = Prepare(state, engine, n);
   if (instance == nullptr) return;
   CostMeter meter;
   for (auto _ : state) {
@@ -107,9 +112,7 @@ void Dump(benchmark::State& state, const Engine& engine, uint64_t n) {
 
 void Update(benchmark::State& state, const UpdateWorkload& workload,
             const Engine& engine, uint64_t n) {
-  const Ruleset* ruleset = Synthetic(state, n);
-  if (ruleset == nullptr) return;
-  const auto instance = Prepare(state, engine, *ruleset);
+  const auto [ruleset, instance] = Prepare(state, engine, n);
   if (instance == nullptr) return;
   const auto spare =
       ParseRule(SyntheticRule(kFamily, n), kFamily, TableKind::kFilter);

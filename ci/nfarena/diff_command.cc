@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/correctness/differential.h"
+#include "bench/correctness/run_json.h"
 #include "ci/nfarena/cli.h"
 #include "engines/registry.h"
 
@@ -34,13 +35,7 @@ nlohmann::json ReportJson(const DifferentialReport& report) {
   auto& unsupported = json["unsupported"] = nlohmann::json::array();
   auto& engines = json["engines"] = nlohmann::json::array();
   for (const EngineRun& run : report.runs) {
-    engines.push_back({{"engine", run.engine},
-                       {"state", RunStateName(run.state)},
-                       {"reason", run.reason},
-                       {"compared", run.compared},
-                       {"indeterminate", run.indeterminate},
-                       {"differences", run.differences},
-                       {"counters_compared", run.counters_compared}});
+    engines.push_back(RunJson(run));
     if (run.state == RunState::kUnsupported) {
       unsupported.push_back({{"engine", run.engine}, {"reason", run.reason}});
     }
