@@ -185,8 +185,7 @@ void AddBenchCommand(CLI::App* app, int* exit_code) {
       "bench", "verify every engine on the corpus, then time what is right");
   auto options = std::make_shared<Options>();
   command
-      ->add_option("--what", options->what,
-                   "parts to run: correctness, update, classify")
+      ->add_option("--what", options->what, "parts to run, separated by commas")
       ->delimiter(',')
       ->check(CLI::IsMember({"correctness", "update", "classify"}))
       ->capture_default_str();
@@ -194,8 +193,10 @@ void AddBenchCommand(CLI::App* app, int* exit_code) {
       ->add_option("--budget", options->budget,
                    "time for all parts, like 90s, 5m, 1h; what does not fit is "
                    "listed as left out")
+      ->type_name("TIME")
       ->capture_default_str();
   command->add_option("--out", options->out, "folder of the result files")
+      ->type_name("DIR")
       ->capture_default_str();
   command
       ->add_option("--packets-count", options->packets_count,

@@ -172,6 +172,7 @@ void AddCheckCommand(CLI::App* app, int* exit_code) {
       ->type_name("NAME");
   command
       ->add_option("--base", options->base, "the engine whose meaning counts")
+      ->type_name("NAME")
       ->capture_default_str();
   AddRulesetOptions(command, &options->ruleset, true);
   command

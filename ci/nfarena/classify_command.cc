@@ -81,7 +81,9 @@ void AddClassifyCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
       "classify", "send packets through a ruleset; one line a packet");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engine, "the engine")->required();
+  command->add_option("--engine", options->engine, "the engine")
+      ->required()
+      ->type_name("NAME");
   AddRulesetOptions(command, &options->ruleset, false);
   AddPacketOptions(command, &options->packets);
   command->add_flag("--trace", options->trace, "every rule that matched");

@@ -98,8 +98,10 @@ void AddRulesetOptions(CLI::App* app, RulesetOptions* options,
   app->add_option("--ipset", options->ipset_path,
                   "\"ipset save\" text of the sets the rules refer to")
       ->type_name("FILE");
-  app->add_flag("!--no-resolve", options->resolve,
-                "refuse host names instead of looking them up");
+  // Not as a negated flag, which --help would show as "--no-resolve{false}".
+  app->add_flag_callback(
+      "--no-resolve", [options] { options->resolve = false; },
+      "refuse host names instead of looking them up");
 }
 
 std::string_view LoadedRuleset::Line(uint32_t number) const {
@@ -154,6 +156,7 @@ void AddPacketOptions(CLI::App* app, PacketOptions* options) {
       ->capture_default_str();
   app->add_option("--device", options->device,
                   "device the packets of a pcap file come in by")
+      ->type_name("NAME")
       ->capture_default_str();
 }
 

@@ -256,6 +256,23 @@ class Docs(Command):
         for name in self.subcommands("corpus"):
             self.assertIn(f".B nfarena corpus {name}", page)
 
+    def test_manual_has_every_option(self) -> None:
+        page = (self.DOC / "nfarena.1").read_text().replace("\\-", "-")
+        commands = [[name] for name in self.subcommands() if name != "corpus"]
+        commands += [["corpus", name] for name in self.subcommands("corpus")]
+        known = set()
+        for command in commands:
+            text = self.run_it(*command, "--help").stdout
+            options = set(re.findall(r"^  (?:-\w,)?(--[a-z0-9-]+)(?=\s|$)", text, re.MULTILINE))
+            options |= set(re.findall(r"^  -\w,(--[a-z0-9-]+)", text, re.MULTILINE))
+            self.assertIn("--help", options, command)
+            self.assertNotIn("{", text.split("Options:")[1].split("\n\n")[0].replace("TEXT:{", ""))
+            known |= options
+            for option in options:
+                self.assertRegex(page, rf"{option}(?![a-z-])", command)
+        # And nothing that is not there.
+        self.assertEqual(set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page)) - known, set())
+
     def complete(self, *words: str) -> list[str]:
         """What the completion offers for the last word."""
         script = (

@@ -38,9 +38,12 @@ void AddReportCommand(CLI::App* app, int* exit_code) {
       "report", "turn result files into one page (HTML and Markdown)");
   auto options = std::make_shared<Options>();
   command->add_option("RESULTS", options->in, "folder of the result files")
+      ->type_name("DIR")
       ->capture_default_str();
-  command->add_option("--out", options->out,
-                      "folder of the page; default: RESULTS");
+  command
+      ->add_option("--out", options->out,
+                   "folder of the page; default: RESULTS")
+      ->type_name("DIR");
   command->footer(
       "Writes report.html (one file, works offline), report.md, the figures\n"
       "as SVG and PNG and each figure's data as CSV.\n\n"

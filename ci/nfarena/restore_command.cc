@@ -132,7 +132,9 @@ void AddRestoreCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
       "restore", "load a ruleset into an engine, and say what that cost");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engine, "the engine")->required();
+  command->add_option("--engine", options->engine, "the engine")
+      ->required()
+      ->type_name("NAME");
   AddRulesetOptions(command, &options->ruleset, true);
   command->add_flag("--in-place", options->in_place,
                     "kernel engines: act on the network namespace this is "
@@ -155,12 +157,15 @@ void AddSaveCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
       "save", "print what is in force in an engine as iptables-save text");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engine, "the engine")->required();
+  command->add_option("--engine", options->engine, "the engine")
+      ->required()
+      ->type_name("NAME");
   AddRulesetOptions(command, &options->ruleset, true);
   command->get_option("FILE")->required(false);
   command->add_flag("--in-place", options->in_place,
                     "kernel engines: the network namespace this is called in");
-  command->add_option("-t,--table", options->table, "only this table");
+  command->add_option("-t,--table", options->table, "only this table")
+      ->type_name("NAME");
   command->add_flag("-c,--counters", options->counters,
                     "with the packet and byte counters of each rule");
   command->footer(
