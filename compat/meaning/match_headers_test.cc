@@ -20,14 +20,8 @@
 #include "compat/meaning/match.h"
 #include "compat/meaning/testing/decoded.h"
 
-namespace nfarena {
+namespace nfarena::testing {
 namespace {
-
-using testing::DecodedMatch;
-using testing::kV4;
-using testing::kV6;
-using testing::Placed;
-using testing::RefusedMatch;
 
 TEST(DecodeHeaders, EcnEspAhTcpmss) {
   xt_ecn_info ecn{};
@@ -202,4 +196,4 @@ TEST(DecodeHeaders, Ipv6) {
 }
 
 }  // namespace
-}  // namespace nfarena
+}  // namespace nfarena::testing

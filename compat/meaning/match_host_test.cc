@@ -16,14 +16,8 @@
 #include "compat/meaning/match.h"
 #include "compat/meaning/testing/decoded.h"
 
-namespace nfarena {
+namespace nfarena::testing {
 namespace {
-
-using testing::DecodedMatch;
-using testing::kV4;
-using testing::kV6;
-using testing::Placed;
-using testing::RefusedMatch;
 
 TEST(DecodeHost, All) {
   xt_helper_info helper{};
@@ -78,4 +72,4 @@ TEST(DecodeHost, All) {
 }
 
 }  // namespace
-}  // namespace nfarena
+}  // namespace nfarena::testing

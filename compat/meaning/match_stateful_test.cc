@@ -15,14 +15,8 @@
 #include "compat/meaning/match.h"
 #include "compat/meaning/testing/decoded.h"
 
-namespace nfarena {
+namespace nfarena::testing {
 namespace {
-
-using testing::DecodedMatch;
-using testing::kV4;
-using testing::kV6;
-using testing::Placed;
-using testing::RefusedMatch;
 
 TEST(DecodeStateful, Recent) {
   xt_recent_mtinfo_v1 raw{};
@@ -148,4 +142,4 @@ TEST(DecodeStateful, CountersAndTime) {
 }
 
 }  // namespace
-}  // namespace nfarena
+}  // namespace nfarena::testing

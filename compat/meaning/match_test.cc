@@ -31,14 +31,10 @@
 #include "compat/meaning/testing/decoded.h"
 #include "compat/model/testing/addresses.h"
 
-namespace nfarena {
+namespace nfarena::testing {
 namespace {
 
-using testing::DecodedMatch;
 using ::testing::HasSubstr;
-using testing::ParseAddress;
-using testing::Placed;
-using testing::RefusedMatch;
 
 nf_inet_addr Raw4(const char* text) {
   nf_inet_addr raw{};
@@ -463,8 +459,8 @@ TEST(DecodeMatch, PayloadSizeIsExactOrAligned) {
         << size;
   }
   match.payload.clear();
-  EXPECT_EQ(RefusedMatch(Family::kIpv4, match).place.column, testing::kColumn);
+  EXPECT_EQ(RefusedMatch(Family::kIpv4, match).place.column, kColumn);
 }
 
 }  // namespace
-}  // namespace nfarena
+}  // namespace nfarena::testing

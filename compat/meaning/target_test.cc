@@ -29,14 +29,10 @@
 #include "compat/meaning/testing/decoded.h"
 #include "compat/model/testing/addresses.h"
 
-namespace nfarena {
+namespace nfarena::testing {
 namespace {
 
-using testing::DecodedTarget;
 using ::testing::HasSubstr;
-using testing::ParseAddress;
-using testing::Placed;
-using testing::RefusedTarget;
 
 TEST(DecodeTarget, RejectKindsOfBothFamilies) {
   struct Case {
@@ -409,4 +405,4 @@ TEST(DecodeTarget, UnknownNameStandsAtItsColumn) {
 }
 
 }  // namespace
-}  // namespace nfarena
+}  // namespace nfarena::testing

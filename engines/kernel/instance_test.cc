@@ -88,6 +88,14 @@ class InstanceTest : public ::testing::TestWithParam<const Engine*> {
     return instance ? std::move(*instance) : nullptr;
   }
 
+  /// On a host that has the devices and routes of the packets.
+  std::unique_ptr<Instance> OpenFor(const Ruleset& ruleset,
+                                    std::span<const Packet> packets) {
+    auto topology = Topology::For(ruleset, packets);
+    EXPECT_TRUE(topology) << topology.error().ToString();
+    return topology ? Open(*std::move(topology)) : nullptr;
+  }
+
   static Ruleset DumpOf(Instance* instance) {
     auto dump = instance->Dump();
     EXPECT_TRUE(dump) << dump.error().ToString();
@@ -266,9 +274,7 @@ TEST_P(InstanceTest, CountersCountWhatWasClassified) {
       "DPT=22 SYN\n",
       "packets");
   ASSERT_TRUE(packets) << packets.error().ToString();
-  auto topology = Topology::For(ruleset, *packets);
-  ASSERT_TRUE(topology);
-  const auto instance = Open(*topology);
+  const auto instance = OpenFor(ruleset, *packets);
   ASSERT_NE(instance, nullptr);
   ASSERT_TRUE(instance->Replace(ruleset));
   std::vector<Outcome> outcomes(packets->size());
@@ -316,9 +322,7 @@ TEST_P(InstanceTest, TracesEveryRuleThatMatched) {
       "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=1 DPT=2\n",
       "packets");
   ASSERT_TRUE(packets);
-  auto topology = Topology::For(ruleset, *packets);
-  ASSERT_TRUE(topology);
-  const auto instance = Open(*topology);
+  const auto instance = OpenFor(ruleset, *packets);
   ASSERT_NE(instance, nullptr);
   ASSERT_TRUE(instance->Replace(ruleset));
   std::vector<Outcome> outcomes(1);
@@ -396,9 +400,7 @@ TEST_P(InstanceTest, TimesPacketsAndJudgesThemAlikeAfterwards) {
       "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=1 DPT=2\n",
       "packets");
   ASSERT_TRUE(packets);
-  auto topology = Topology::For(many, *packets);
-  ASSERT_TRUE(topology);
-  const auto instance = Open(*topology);
+  const auto instance = OpenFor(many, *packets);
   ASSERT_NE(instance, nullptr);
   ASSERT_TRUE(instance->Replace(Parse(kFilter)));
   const auto few = instance->Time(*packets, 2001, {});
@@ -446,9 +448,7 @@ TEST_P(InstanceTest, TimingLeavesNoPacketsInAQueue) {
       "IN=eth0 OUT= SRC=192.0.2.1 DST=198.51.100.1 PROTO=UDP SPT=1 DPT=2\n",
       "packets");
   ASSERT_TRUE(packets);
-  auto topology = Topology::For(ruleset, *packets);
-  ASSERT_TRUE(topology);
-  const auto instance = Open(*topology);
+  const auto instance = OpenFor(ruleset, *packets);
   ASSERT_NE(instance, nullptr);
   ASSERT_TRUE(instance->Replace(ruleset));
   ASSERT_TRUE(instance->Time(*packets, 1500, {}));
@@ -466,9 +466,7 @@ TEST_P(InstanceTest, ClassifiesTenThousandPacketsASecond) {
       "packets");
   ASSERT_TRUE(one);
   const std::vector<Packet> packets(5000, one->front());
-  auto topology = Topology::For(ruleset, *one);
-  ASSERT_TRUE(topology);
-  const auto instance = Open(*topology);
+  const auto instance = OpenFor(ruleset, *one);
   ASSERT_NE(instance, nullptr);
   ASSERT_TRUE(instance->Replace(ruleset));
   std::vector<Outcome> outcomes(packets.size());
