@@ -157,9 +157,21 @@ def case_rows(results: Results) -> list[CaseRow]:
     return rows
 
 
+def _engine_order(results: Results) -> dict[str, int]:
+    """The place of each engine; files of two builds may list different ones."""
+    order: dict[str, int] = {}
+    for file in results.files.values():
+        for engine in file.data["engines"]:
+            order.setdefault(engine["name"], len(order))
+    return order
+
+
 def series(results: Results, kind: str) -> dict[str, list[Series]]:
-    """Workload -> its series, both in the order the engines are registered."""
-    order = [engine["name"] for engine in results.any().data["engines"]]
+    """Workload -> its series: by name, engines in registry order.
+
+    An engine that no file lists comes last.
+    """
+    order = _engine_order(results)
     found: dict[tuple[str, str], list[Point]] = {}
     for case in results.cases(kind):
         found.setdefault((case["workload"], case["engine"]), []).append(
@@ -172,7 +184,8 @@ def series(results: Results, kind: str) -> dict[str, list[Series]]:
         )
     out: dict[str, list[Series]] = {}
     for (workload, engine), points in sorted(
-        found.items(), key=lambda item: (item[0][0], order.index(item[0][1]))
+        found.items(),
+        key=lambda item: (item[0][0], order.get(item[0][1], len(order)), item[0][1]),
     ):
         points.sort(key=lambda p: p.rules)
         out.setdefault(workload, []).append(Series(workload, engine, points))

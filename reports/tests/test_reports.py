@@ -21,7 +21,7 @@ import main  # noqa: E402
 import page  # noqa: E402
 import stats  # noqa: E402
 import tables  # noqa: E402
-from samples import judged, result, timed, write  # noqa: E402
+from samples import ENGINES, judged, result, timed, write  # noqa: E402
 
 
 class InFolder(unittest.TestCase):
@@ -167,6 +167,17 @@ class Tables(InFolder):
         self.assertEqual(rows[0].cells["kernel-nft"], ("9 equal, 1 by chance", "equal"))
         self.assertEqual(rows[1].cells["kernel-nft"], ("2 differ", "differs"))
         self.assertEqual(rows[2].cells["kernel-nft"][1], "unsupported")
+
+    def test_series_of_files_of_two_builds(self) -> None:
+        newer = [*ENGINES, {**ENGINES[0], "name": "another"}]
+        cases = [timed("load", name, 10, [1.0]) for name in ("unlisted", "another", "kernel-nft")]
+        write(
+            self.folder,
+            result("correctness", [judged("a")]),
+            result("update", cases, engines=newer),
+        )
+        lines = tables.series(load.load_folder(self.folder), "update")["load"]
+        self.assertEqual([s.engine for s in lines], ["kernel-nft", "another", "unlisted"])
 
     def test_everything_missing_is_listed(self) -> None:
         case = timed("load", "reference", 10, [])
