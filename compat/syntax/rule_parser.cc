@@ -664,7 +664,7 @@ void RuleParser::HandleProgramOption(char option, char* argument, int index) {
       if (option == 'w') {
         command_->wait = number;
       } else {
-        fmt::print(stderr, "Ignoring deprecated --wait-interval option.\n");
+        session_->AddDiagnostic("Ignoring deprecated --wait-interval option.");
       }
       break;
     }
