@@ -7,7 +7,7 @@ _nfarena() {
   subcommand=
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $command/$word in
-      /engines | /check | /classify | /restore | /save | /diff | /bench | /report | /corpus)
+      /engines | /check | /classify | /restore | /save | /diff | /bench | /report | /upstream | /corpus)
         command=$word
         ;;
       corpus/list | corpus/show | corpus/generate)
@@ -41,7 +41,7 @@ _nfarena() {
       ;;
   esac
   if [[ -z $command ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "engines check classify restore save diff bench report corpus --help --version" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "engines check classify restore save diff bench report upstream corpus --help --version" -- "$current")
   elif [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$(nfarena "$command" $subcommand --help 2>/dev/null | grep -oE -- '(^| |,)-{1,2}[a-z0-9-]+' | tr -d ' ,')" -- "$current")
   elif [[ $command == corpus && -z $subcommand ]]; then
