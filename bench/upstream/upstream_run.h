@@ -45,8 +45,8 @@ struct UpstreamOptions {
 };
 
 /// Runs the files of DIR/extensions, or of DIR: for IPv6 libip6t_*.t, for IPv4
-/// the others but those of arptables and ebtables, as iptables-test.py does.  Lines with shell
-/// commands run in the network namespace of the process.
+/// the others but those of arptables and ebtables, as iptables-test.py does.
+/// Lines with shell commands run in the network namespace of the process.
 /// Errors: kSyntax (no such files, a file that cannot be read), and those of
 /// `open`.
 [[nodiscard]] Result<UpstreamReport> RunUpstreamTests(
