@@ -113,7 +113,8 @@ Result<ExitCode> Save(const Options& options) {
                   [&](const Table& t) { return t.kind != *only; });
   }
   RETURN_IF_ERROR(
-      Print(PrintSave(dump.ruleset, {.counters = options.counters})));
+      Print(PrintSave(dump.ruleset, {.counters = options.counters,
+                                     .sets = loaded.KnownSetsOrNull()})));
   return kExitOk;
 }
 
@@ -132,7 +133,9 @@ void AddRestoreCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
       "restore", "load a ruleset into an engine, and say what that cost");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engine, "the engine")->required();
+  command->add_option("--engine", options->engine, "the engine")
+      ->required()
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, true);
   command->add_flag("--in-place", options->in_place,
                     "kernel engines: act on the network namespace this is "
@@ -155,7 +158,9 @@ void AddSaveCommand(CLI::App* app, int* exit_code) {
   CLI::App* command = app->add_subcommand(
       "save", "print what is in force in an engine as iptables-save text");
   auto options = std::make_shared<Options>();
-  command->add_option("--engine", options->engine, "the engine")->required();
+  command->add_option("--engine", options->engine, "the engine")
+      ->required()
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, true);
   command->get_option("FILE")->required(false);
   command->add_flag("--in-place", options->in_place,
