@@ -14,6 +14,7 @@
 
 #include "bench/correctness/differential.h"
 #include "compat/model/ruleset.h"
+#include "compat/syntax/known_sets.h"
 #include "engines/core/engine.h"
 
 namespace nfarena {
@@ -34,8 +35,9 @@ struct CheckedRule {
 
 struct CheckedEngine {
   std::string engine;
-  /// Not empty: the ruleset as a whole was not loaded or run, and why.
+  /// Not empty: the ruleset as a whole was not loaded or compared, and why.
   std::string not_run;
+  std::string base;  // what it was compared with; empty for the base itself
   uint64_t compared = 0;
   uint64_t indeterminate = 0;
 };
@@ -50,10 +52,13 @@ struct CheckOptions {
   uint64_t seed = 1;
 };
 
-/// `base` is the engine whose meaning counts (the reference, or kernel-legacy
-/// for what only a kernel knows).
+/// `bases`: the engines whose meaning counts; the first that can run the
+/// ruleset is what the others are compared with (the reference, and
+/// kernel-legacy for what only a kernel knows).  `sets` names ipsets in the
+/// rules' text; null = the kernel is asked.
 [[nodiscard]] Result<CheckReport> CheckRuleset(
-    const Ruleset& ruleset, const std::string& ipset_save, const Engine& base,
+    const Ruleset& ruleset, const std::string& ipset_save,
+    const KnownSets* sets, std::span<const Engine* const> bases,
     std::span<const Engine* const> engines, const CheckOptions& options);
 
 }  // namespace nfarena

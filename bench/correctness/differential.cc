@@ -131,28 +131,55 @@ class Differential {
   Result<DifferentialReport> Run(std::span<const Engine* const> engines) {
     ASSIGN_OR_RETURN(topology_, Topology::For(*case_.ruleset, case_.packets));
     report_.rules_count = case_.ruleset->rules_count();
+    AskChance();
     for (const Engine* engine : engines) RunEngine(*engine);
     report_.base_outcomes = std::move(base_played_.outcomes);
     return std::move(report_);
   }
 
  private:
+  void AskChance() {
+    const Engine* engine = options_.chance;
+    if (engine == nullptr || !engine->Available() ||
+        !engine->Supports(*case_.ruleset)) {
+      return;
+    }
+    auto played = Play(*engine, case_, case_.packets, topology_);
+    if (!played) return;  // said again, if it is one of those compared
+    for (const Outcome& outcome : played->outcomes) {
+      chance_.push_back(!outcome.indeterminate.empty());
+    }
+    chance_played_ = std::move(*played);
+  }
+
+  Result<Played> PlayOrTake(const Engine& engine) {
+    if (&engine == options_.chance && chance_played_) {
+      Played played = std::move(*chance_played_);
+      chance_played_.reset();
+      return played;
+    }
+    return Play(engine, case_, case_.packets, topology_);
+  }
+
   void RunEngine(const Engine& engine) {
     EngineRun run{.engine = std::string(engine.name())};
     if (const Status can = engine.Available(); !can) {
       run.state = RunState::kUnavailable;
       run.reason = can.error().message;
+      run.error = can.error();
     } else if (const Status supports = engine.Supports(*case_.ruleset);
                !supports) {
       run.state = RunState::kUnsupported;
       run.reason = InFile(supports.error(), case_.ruleset_path).ToString();
+      run.error = supports.error();
     } else {
-      auto played = Play(engine, case_, case_.packets, topology_);
+      auto played = PlayOrTake(engine);
       if (!played) {
         run.state = played.error().code == ErrorCode::kUnsupported
                         ? RunState::kUnsupported
                         : RunState::kFailed;
         run.reason = InFile(played.error(), case_.ruleset_path).ToString();
+        run.error = played.error();
       } else if (base_ == nullptr) {
         base_ = &engine;
         base_played_ = std::move(*played);
@@ -178,7 +205,7 @@ class Differential {
     for (size_t i = 0; i < case_.packets.size(); ++i) {
       const Outcome& a = base_played_.outcomes[i];
       const Outcome& b = played.outcomes[i];
-      if (Indeterminate(a, b)) {
+      if (Indeterminate(a, b) || (i < chance_.size() && chance_[i])) {
         ++run->indeterminate;
         continue;
       }
@@ -212,8 +239,10 @@ class Differential {
                              : base_played_.outcomes[packet - 1].decided_by,
                  .what = std::move(what),
                  .packets = {}};
-    for (const Packet& p : Fewest(engine, packet)) {
-      d.packets.push_back(PacketLine(p));
+    if (options_.with_packets) {
+      for (const Packet& p : Fewest(engine, packet)) {
+        d.packets.push_back(PacketLine(p));
+      }
     }
     report_.differences.push_back(std::move(d));
   }
@@ -250,6 +279,8 @@ class Differential {
   const DifferentialCase& case_;
   const DifferentialOptions& options_;
   Topology topology_;
+  std::vector<bool> chance_;  // one a packet; empty when nobody was asked
+  std::optional<Played> chance_played_;
   const Engine* base_ = nullptr;
   Played base_played_;
   DifferentialReport report_;

@@ -41,6 +41,7 @@ struct EngineRun {
   std::string engine;
   RunState state = RunState::kRan;
   std::string reason;
+  Error error;                 // what `reason` says, with its place; if not ran
   uint64_t compared = 0;       // outcomes compared with the base engine's
   uint64_t indeterminate = 0;  // depend on chance or the clock
   uint64_t differences = 0;
@@ -71,6 +72,10 @@ struct DifferentialReport {
 struct DifferentialOptions {
   uint64_t differences_kept = 5;
   bool shrink = true;
+  /// A kernel does not say what it left to chance or the clock; what this twin
+  /// says of a packet counts for all engines.  Not compared unless asked for.
+  const Engine* chance = nullptr;
+  bool with_packets = true;  // false: Difference::packets stays empty
   bool counters = true;
 };
 

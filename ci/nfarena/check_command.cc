@@ -71,6 +71,7 @@ nlohmann::json ReportJson(const CheckReport& report) {
   for (const CheckedEngine& engine : report.engines) {
     engines.push_back({{"engine", engine.engine},
                        {"not_run", engine.not_run},
+                       {"base", engine.base},
                        {"compared", engine.compared},
                        {"indeterminate", engine.indeterminate}});
   }
@@ -132,14 +133,18 @@ Result<ExitCode> Run(const Options& options) {
     }
   }
   ASSIGN_OR_RETURN(const Engine* base, FindEngine(options.base));
+  // What only a kernel knows the meaning of is compared with the older one.
+  ASSIGN_OR_RETURN(const Engine* kernel, FindEngine("kernel-legacy"));
+  std::vector<const Engine*> bases{base};
+  if (kernel != base) bases.push_back(kernel);
 
   CheckReport report;
-  LoadedRuleset loaded;
-  LoadedRuleset unparsed;
+  LoadedRuleset loaded, unparsed;
   if (auto parsed = LoadRuleset(options.ruleset, nullptr, true, &unparsed)) {
     loaded = std::move(*parsed);
     ASSIGN_OR_RETURN(report, CheckRuleset(loaded.ruleset, loaded.ipset_save,
-                                          *base, engines, options.check));
+                                          loaded.KnownSetsOrNull(), bases,
+                                          engines, options.check));
   } else {
     const Error& error = parsed.error();
     // Without a line it was not the text that is at fault.
@@ -169,11 +174,13 @@ void AddCheckCommand(CLI::App* app, int* exit_code) {
       ->add_option("--engine", options->engines,
                    "may be repeated; default: every engine that is "
                    "available")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(EngineName());
   command
       ->add_option("--base", options->base, "the engine whose meaning counts")
       ->type_name("NAME")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, true);
   command
       ->add_option("--packets-count", options->check.packets_count,

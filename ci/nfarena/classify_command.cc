@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "ci/nfarena/cli.h"
@@ -17,6 +19,37 @@ struct Options {
   bool json = false;
 };
 
+std::vector<std::string_view> Words(std::string_view line) {
+  std::vector<std::string_view> words;
+  while (!line.empty()) {
+    const size_t end = std::min(line.find(' '), line.size());
+    if (end != 0) words.push_back(line.substr(0, end));
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+  return words;
+}
+
+/// The words of the packet's line that are new in what came out, "DPT=8080";
+/// TTL is among them when it was forwarded.
+std::vector<std::string> Rewriting(const Packet& packet,
+                                   const Outcome& outcome) {
+  if (outcome.bytes.empty() || outcome.bytes == packet.bytes) return {};
+  Packet after = packet;
+  after.bytes = outcome.bytes;
+  const std::string was_line = PacketLine(packet);
+  const std::string is_line = PacketLine(after);
+  const auto was = Words(was_line);
+  std::vector<std::string> rewriting;
+  for (const std::string_view word : Words(is_line)) {
+    if (std::find(was.begin(), was.end(), word) == was.end()) {
+      rewriting.emplace_back(word);
+    }
+  }
+  // A flag that went, an option, the payload: the line's words say no more.
+  if (rewriting.empty()) rewriting.emplace_back("bytes");
+  return rewriting;
+}
+
 nlohmann::json OutcomeJson(const Ruleset& ruleset, const Packet& packet,
                            const Outcome& outcome) {
   const Table* table = ruleset.table(outcome.decided_by.table);
@@ -31,6 +64,7 @@ nlohmann::json OutcomeJson(const Ruleset& ruleset, const Packet& packet,
       {"out", outcome.out},
       {"mark", outcome.mark},
       {"rewritten", outcome.bytes != packet.bytes && !outcome.bytes.empty()},
+      {"rewriting", Rewriting(packet, outcome)},
       {"indeterminate", outcome.indeterminate}};
   if (outcome.verdict == VerdictKind::kQueue) json["queue"] = outcome.queue;
   json["emissions"] = outcome.emissions.size();
@@ -66,7 +100,12 @@ Result<ExitCode> Run(const Options& options) {
       list.push_back(OutcomeJson(loaded.ruleset, packets[i], outcomes[i]));
       continue;
     }
-    text += OutcomeLine(loaded.ruleset, outcomes[i]) + "\n";
+    text += OutcomeLine(loaded.ruleset, outcomes[i]);
+    const auto rewriting = Rewriting(packets[i], outcomes[i]);
+    if (!rewriting.empty()) {
+      text += fmt::format(" rewritten {}", fmt::join(rewriting, " "));
+    }
+    text += "\n";
     for (const RuleRef& ref : outcomes[i].trace) {
       text += fmt::format("  {}\n", RuleRefName(loaded.ruleset, ref));
     }
@@ -83,7 +122,8 @@ void AddClassifyCommand(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<Options>();
   command->add_option("--engine", options->engine, "the engine")
       ->required()
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, false);
   AddPacketOptions(command, &options->packets);
   command->add_flag("--trace", options->trace, "every rule that matched");

@@ -14,6 +14,7 @@
 #include "bench/correctness/aim.h"
 #include "compat/syntax/save_parser.h"
 #include "engines/core/packet_text.h"
+#include "engines/registry.h"
 
 namespace nfarena::cli {
 
@@ -87,6 +88,15 @@ Status PrintJson(const nlohmann::json& json) {
       "\n");
 }
 
+CLI::Validator EngineName() {
+  return CLI::Validator(
+      [](std::string& name) {
+        const auto engine = FindEngine(name);
+        return engine ? std::string() : engine.error().message;
+      },
+      "", "engine");
+}
+
 void AddRulesetOptions(CLI::App* app, RulesetOptions* options,
                        bool positional) {
   app->add_option(positional ? "FILE" : "--ruleset", options->path,
@@ -126,17 +136,19 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   parse.counters = counters;
   parse.resolve = options.resolve;
   // Without the text of the sets the kernel's own are meant.
-  KnownSets sets;
   if (!options.ipset_path.empty()) {
     ASSIGN_OR_RETURN(loaded.ipset_save, ReadInput(options.ipset_path));
-    ASSIGN_OR_RETURN(sets, ReadKnownSets(loaded.ipset_save));
-    parse.sets = &sets;
+    ASSIGN_OR_RETURN(loaded.sets, ReadKnownSets(loaded.ipset_save));
+    parse.sets = loaded.KnownSetsOrNull();
   }
   std::vector<Warning> warnings;
   auto ruleset = ParseSave(loaded.text, parse, &warnings);
   for (const Warning& warning : warnings) {
-    Say(fmt::format("nfarena: {}:{}:{}: warning: {}\n", warning.place.file,
-                    warning.place.line, warning.place.column, warning.message));
+    const uint32_t column = warning.place.column;
+    Say(fmt::format("nfarena: {}:{}:{} warning: {}\n", warning.place.file,
+                    warning.place.line,
+                    column != 0 ? fmt::format("{}:", column) : "",
+                    warning.message));
   }
   if (!ruleset) {
     if (unparsed != nullptr) *unparsed = std::move(loaded);

@@ -12,6 +12,7 @@
 
 #include "compat/model/result.h"
 #include "compat/model/ruleset.h"
+#include "compat/syntax/known_sets.h"
 #include "engines/core/engine.h"
 
 namespace nfarena::cli {
@@ -40,6 +41,9 @@ ExitCode Complain(const Error& error);
 [[nodiscard]] Status Print(std::string_view text);
 [[nodiscard]] Status PrintJson(const nlohmann::json& json);
 
+/// Takes the names of the registry's engines; another is a usage error.
+CLI::Validator EngineName();
+
 /// Options of every command that reads a ruleset.
 struct RulesetOptions {
   std::string path;
@@ -53,6 +57,8 @@ struct LoadedRuleset {
   Ruleset ruleset;
   std::string text;  // as read, for quoting lines
   std::string ipset_save;
+  std::optional<KnownSets> sets;  // of ipset_save, when it was given
+  const KnownSets* KnownSetsOrNull() const { return sets ? &*sets : nullptr; }
   /// Line `number` of the text, counted from 1; empty when there is none.
   std::string_view Line(uint32_t number) const;
 };

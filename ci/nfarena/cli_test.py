@@ -156,6 +156,84 @@ class Forms(Command):
                                     "--packets", packets).stdout.splitlines()
                 self.assertIn(want, lines, engine)
 
+    def test_classify_says_what_was_rewritten(self) -> None:
+        rules = self.file("nat", """\
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 198.51.100.9:8080
+COMMIT
+""")
+        packet = "IN=eth0 OUT=eth1 SRC=192.0.2.1 DST=203.0.113.1 TTL=64 PROTO=TCP SPT=1024 DPT={} SYN\n"
+        packets = self.file("p", packet.format(80) + packet.format(81))
+        for engine in self.available(*TWINS, *KERNELS):
+            arguments = ["classify", "--engine", engine, "--ruleset", rules, "--packets", packets]
+            hit, miss = self.run_it(*arguments).stdout.splitlines()
+            self.assertRegex(hit, r" rewritten DST=198\.51\.100\.9 TTL=63 .*DPT=8080$", engine)
+            self.assertTrue(miss.endswith(" rewritten TTL=63"), (engine, miss))
+            hit = json.loads(self.run_it(*arguments, "--json").stdout)[0]
+            self.assertIn("DPT=8080", hit["rewriting"])
+
+    def test_sets_keep_their_names(self) -> None:
+        rule = "-A INPUT -m set --match-set second src -j DROP"
+        rules = self.file("r", filter_text(rule))
+        sets = self.file("s", "create first hash:ip\ncreate second hash:net\nadd second 192.0.2.0/24\n")
+        for engine in self.available(*TWINS, *KERNELS):
+            text = self.run_it("save", "--engine", engine, "--ipset", sets, rules).stdout
+            self.assertIn(rule + "\n", text, engine)
+        report = json.loads(self.run_it("check", "--json", "--engine", "legacy", "--ipset", sets,
+                                        rules).stdout)
+        self.assertEqual(report["rules"][0]["text"], rule)
+
+    def test_check_and_what_no_rule_shows_alone(self) -> None:
+        # MASQUERADE is for POSTROUTING; only where the chain is called from tells.
+        rules = self.file("r", """\
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:sub - [0:0]
+-A PREROUTING -j sub
+-A sub -j MASQUERADE
+COMMIT
+""")
+        for engine in self.available(*TWINS, *KERNELS):
+            done = self.run_it("check", "--json", "--engine", engine, rules, expect=1)
+            verdicts = [(r["line"], r["column"], r["verdict"])
+                        for r in json.loads(done.stdout)["rules"] if r["verdict"] != "same"]
+            self.assertEqual(verdicts, [(8, 8, "refused")], engine)
+            # A refusal, not a lack of the host's: 1.
+            done = self.run_it("restore", "--engine", engine, rules, expect=1)
+            self.assertIn(f"{rules}:8:8: error: ", done.stderr, engine)
+
+    def test_check_without_the_reference(self) -> None:
+        # Nobody but the kernel runs BPF: the kernel's engines are compared.
+        kernels = self.available(*KERNELS)
+        if len(kernels) != len(KERNELS):
+            self.skipTest("needs every kernel engine")
+        rules = self.file("r", filter_text(
+            '-A INPUT -m bpf --bytecode "4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0" -j DROP'))
+        report = json.loads(self.run_it("check", "--json", *sum((["--engine", e] for e in kernels), []),
+                                        rules).stdout)
+        compared = {e["engine"]: (e["base"], e["compared"] > 0) for e in report["engines"]}
+        self.assertEqual(compared, {"kernel-legacy": ("", False),
+                                    "kernel-nft": ("kernel-legacy", True),
+                                    "kernel-nft-compat": ("kernel-legacy", True)})
+
+    def test_chance_between_two_kernels(self) -> None:
+        kernels = self.available("kernel-legacy", "kernel-nft")
+        if len(kernels) != 2:
+            self.skipTest("needs both kernel engines")
+        rules = self.file("r", filter_text(
+            "-A INPUT -m statistic --mode random --probability 0.5 -j DROP"))
+        report = json.loads(self.run_it("diff", "--json", "--engines", ",".join(kernels), "--ruleset",
+                                        rules, "--packets", "auto:40").stdout)
+        self.assertEqual(report["differences"], [])
+        self.assertGreater(report["indeterminate"], 0)
+
     def test_diff_counts_outcomes(self) -> None:
         usable = self.available(*TWINS, *KERNELS)
         report = json.loads(
@@ -325,6 +403,11 @@ class BadInput(Command):
         self.assertEqual(report["summary"]["refused"], 2)
         for part in said:
             self.assertIn(part, report["rules"][0]["reason"] + report["rules"][0]["text"])
+        report = json.loads(self.run_it("diff", "--json", "--engines", "vm,blob", "--ruleset", path,
+                                        expect=1).stdout)
+        self.assertEqual((report["compared"], report["differences"]), (0, []))
+        self.assertEqual([u["engine"] for u in report["unsupported"]], ["vm", "blob"])
+        self.assertIn(place, report["unsupported"][0]["reason"])
 
     def test_truncated(self) -> None:
         self.refused(RULES[: RULES.index("COMMIT")], RULES.count("\n"), "COMMIT")
@@ -398,7 +481,7 @@ class BadInput(Command):
     def test_bytes_that_are_no_text(self) -> None:
         self.refused(bytes(range(1, 256)) * 16, 1)
 
-    def test_missing_file_and_unknown_engine(self) -> None:
+    def test_missing_file(self) -> None:
         for arguments in (["check"], ["restore", "--engine", "legacy"], ["save", "--engine", "legacy"],
                           ["diff", "--engines", "legacy,vm", "--ruleset"],
                           ["classify", "--engine", "legacy", "--ruleset"]):
@@ -406,8 +489,16 @@ class BadInput(Command):
             self.assertIn("/nonexistent: error: cannot be read: No such file", done.stderr)
         self.assertIn("Is a directory",
                       self.run_it("check", str(self.folder), expect=1).stderr)
-        done = self.run_it("restore", "--engine", "nosuch", self.file("r", RULES), expect=1)
-        self.assertIn("kernel-nft", done.stderr)
+
+    def test_unknown_engine_is_usage(self) -> None:
+        rules = self.file("r", RULES)
+        for arguments in (["restore", "--engine", "nosuch", rules],
+                          ["save", "--engine", "nosuch"],
+                          ["check", "--engine", "nosuch", rules],
+                          ["check", "--base", "nosuch", rules],
+                          ["classify", "--engine", "nosuch", "--ruleset", rules],
+                          ["diff", "--engines", "vm,nosuch", "--ruleset", rules]):
+            self.assertIn("kernel-nft", self.run_it(*arguments, expect=2).stderr, arguments)
 
     def test_bad_packets(self) -> None:
         rules = self.file("r", RULES)

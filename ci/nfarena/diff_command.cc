@@ -61,6 +61,19 @@ std::string ReportText(const DifferentialCase& c,
   return text;
 }
 
+/// A text that does not parse is refused on every engine: the form is kept.
+DifferentialReport RefusedByParser(const Error& error,
+                                   std::span<const Engine* const> engines) {
+  DifferentialReport report;
+  for (const Engine* engine : engines) {
+    report.runs.push_back({.engine = std::string(engine->name()),
+                           .state = RunState::kUnsupported,
+                           .reason = error.ToString(),
+                           .error = error});
+  }
+  return report;
+}
+
 /// A refusal or difference is 1; an engine the host cannot run is 3.
 ExitCode CodeOf(const DifferentialReport& report) {
   ExitCode code = kExitOk;
@@ -77,7 +90,17 @@ Result<ExitCode> Run(const Options& options) {
     ASSIGN_OR_RETURN(const Engine* engine, FindEngine(name));
     engines.push_back(engine);
   }
-  ASSIGN_OR_RETURN(const LoadedRuleset loaded, LoadRuleset(options.ruleset));
+  auto parsed = LoadRuleset(options.ruleset);
+  if (!parsed) {
+    // Without a line it was not the text that is at fault.
+    if (options.json && parsed.error().place.line != 0) {
+      RETURN_IF_ERROR(
+          PrintJson(ReportJson(RefusedByParser(parsed.error(), engines))));
+    }
+    return tl::unexpected(std::move(parsed).error());
+  }
+  const LoadedRuleset& loaded = *parsed;
+  ASSIGN_OR_RETURN(const Engine* chance, FindEngine("reference"));
   ASSIGN_OR_RETURN(const std::vector<Packet> packets,
                    LoadPackets(options.packets, loaded.ruleset));
   const DifferentialCase c{.id = options.ruleset.path,
@@ -87,8 +110,9 @@ Result<ExitCode> Run(const Options& options) {
                            .ipset_save = loaded.ipset_save};
   ASSIGN_OR_RETURN(
       const DifferentialReport report,
-      RunDifferential(c, engines,
-                      {.differences_kept = options.differences_kept}));
+      RunDifferential(
+          c, engines,
+          {.differences_kept = options.differences_kept, .chance = chance}));
   RETURN_IF_ERROR(options.json ? PrintJson(ReportJson(report))
                                : Print(ReportText(c, report)));
   return CodeOf(report);
@@ -105,6 +129,7 @@ void AddDiffCommand(CLI::App* app, int* exit_code) {
                    "the first is the one the others are compared with")
       ->delimiter(',')
       ->required()
+      ->check(EngineName())
       ->type_name("A,B[,...]");
   AddRulesetOptions(command, &options->ruleset, false);
   AddPacketOptions(command, &options->packets);

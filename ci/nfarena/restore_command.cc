@@ -113,7 +113,8 @@ Result<ExitCode> Save(const Options& options) {
                   [&](const Table& t) { return t.kind != *only; });
   }
   RETURN_IF_ERROR(
-      Print(PrintSave(dump.ruleset, {.counters = options.counters})));
+      Print(PrintSave(dump.ruleset, {.counters = options.counters,
+                                     .sets = loaded.KnownSetsOrNull()})));
   return kExitOk;
 }
 
@@ -134,7 +135,8 @@ void AddRestoreCommand(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<Options>();
   command->add_option("--engine", options->engine, "the engine")
       ->required()
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, true);
   command->add_flag("--in-place", options->in_place,
                     "kernel engines: act on the network namespace this is "
@@ -159,7 +161,8 @@ void AddSaveCommand(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<Options>();
   command->add_option("--engine", options->engine, "the engine")
       ->required()
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(EngineName());
   AddRulesetOptions(command, &options->ruleset, true);
   command->get_option("FILE")->required(false);
   command->add_flag("--in-place", options->in_place,

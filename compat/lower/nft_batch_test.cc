@@ -272,6 +272,21 @@ TEST(NftRaiseTest, NativeRulesComeBack) {
   ExpectRaised(Parse(testing::kNftRules6, Family::kIpv6), {});
 }
 
+TEST(NftRaiseTest, PortsUpToTheLastComeBack) {
+  // An interval up to the last number has no end among a set's elements.
+  const Ruleset source = Filter(
+      "-A INPUT -p tcp -m multiport --dports 0:65535 -j ACCEPT\n"
+      "-A INPUT -p tcp -m multiport ! --dports 60000:65535 -j ACCEPT\n"
+      "-A INPUT -p udp -m multiport --sports 5,65534:65535 -j DROP\n"
+      "-A INPUT -p udp -m multiport --sports 5,65535 -j DROP\n");
+  const NftBatch batch = MustLower(source);
+  const auto raised =
+      RaiseNft(Family::kIpv4, {batch.bytes, batch.bytes, batch.bytes});
+  ASSERT_TRUE(raised);
+  EXPECT_TRUE(SameRules(raised->ruleset, source))
+      << PrintSave(raised->ruleset, {});
+}
+
 TEST(NftRaiseTest, GuardedRulesComeBack) {
   NftOptions exact;
   exact.exact_fragments = true;

@@ -74,7 +74,10 @@ std::optional<std::vector<Interval>> ToIntervals(
       open = false;
       continue;
     }
-    intervals.push_back({element.key, element.key, false});
+    // Where one ends and the next begins, they are one.
+    const bool follows = has_ends && !open && !intervals.empty() &&
+                         intervals.back().to == Before(element.key);
+    if (!follows) intervals.push_back({element.key, element.key, false});
     if (element.key_end) intervals.back().to = *element.key_end;
     open = has_ends && !element.key_end;
     if (open) intervals.back().to = Ones(size);

@@ -33,15 +33,16 @@ std::optional<T> As(const Extension& extension) {
   return value;
 }
 
-/// iptables-nft goes by the name, not by the mask.
+/// iptables-nft goes by the name, not by the mask.  Of "+" alone the model
+/// keeps no name.
 void TestInterface(uint32_t key, const InterfaceTest& test, bool inverted,
                    Emitter* emit) {
   const std::span name(reinterpret_cast<const uint8_t*>(test.name.data()),
                        test.name.size());
   const size_t length = strnlen(test.name.data(), test.name.size());
-  if (length == 0) return;
+  if (length == 0 && !inverted) return;
   emit->LoadMeta(key);
-  if (test.name[length - 1] != '+') {
+  if (length != 0 && test.name[length - 1] != '+') {
     emit->Equal(Data(name.first(std::min(length + 1, name.size()))), inverted);
   } else if (length > 1) {
     emit->Equal(Data(name.first(length - 1)), inverted);

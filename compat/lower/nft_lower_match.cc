@@ -554,6 +554,11 @@ class ConditionLowering {
       return set;
     }
     set.interval = true;
+    if (merged.size() == 1 && merged.front().last == 0xffff) {
+      // An end must be among the elements, or they read as single ports.
+      merged.front().last = 0xfffe;
+      merged.push_back({0xffff, 0xffff});
+    }
     for (const PortRange& range : merged) {
       set.elements.push_back({Data::Be16(range.first), false});
       if (range.last == 0xffff) continue;  // open to the end

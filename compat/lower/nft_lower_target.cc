@@ -17,8 +17,10 @@ constexpr uint32_t kReg4 = 4;
 constexpr uint8_t kSourceHooks = 1u << static_cast<int>(Hook::kInput) |
                                  1u << static_cast<int>(Hook::kPostrouting);
 
-/// The flags that a nat, masq or redir expression takes from user space; those
-/// for "addresses given" and "ports given" follow from its registers.
+/// The flags that a nat, masq or redir expression takes from user space.  Those
+/// for "addresses given" and "ports given" follow from nat's registers; masq
+/// and redir want kNatToPorts said (masq ignores its ports without, redir when
+/// it has other flags).  Source: nft_masq.c, nft_redir.c of Linux 6.1.
 constexpr uint32_t kNatOptions =
     kNatToRandom | kNatToPersistent | kNatToRandomFully;
 
@@ -129,6 +131,7 @@ class ActionLowering {
         !reason.empty()) {
       return reason;
     }
+    native.flags |= masquerade.to.flags & kNatToPorts;
     emit_.Add(native);
     return "";
   }
@@ -140,6 +143,7 @@ class ActionLowering {
         !reason.empty()) {
       return reason;
     }
+    native.flags |= redirect.to.flags & kNatToPorts;
     emit_.Add(native);
     return "";
   }

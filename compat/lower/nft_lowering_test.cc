@@ -334,6 +334,20 @@ TEST(NftLoweringTest, NatTargets) {
         Family::kIpv4, TableKind::kNat, {}, kPrerouting);
   Check({"-j MASQUERADE --random", "masq flags 0x4\n"}, Family::kIpv4,
         TableKind::kNat, {}, kPostrouting);
+  // Without "ports given" among the flags the kernel ignores the ports.
+  Check({"-p tcp -j MASQUERADE --to-ports 1024-2048",
+         "meta load l4proto => reg 1\n"
+         "cmp eq reg 1 0x06\n"
+         "immediate reg 3 0x0400\n"
+         "immediate reg 4 0x0800\n"
+         "masq proto_min reg 3 proto_max reg 4 flags 0x2\n"},
+        Family::kIpv4, TableKind::kNat, {}, kPostrouting);
+  Check({"-p tcp -j REDIRECT --to-ports 3128 --random",
+         "meta load l4proto => reg 1\n"
+         "cmp eq reg 1 0x06\n"
+         "immediate reg 3 0x0c38\n"
+         "redir proto_min reg 3 flags 0x6\n"},
+        Family::kIpv4, TableKind::kNat, {}, kPrerouting);
   const char* netmap = "-j NETMAP --to 10.6.0.0/16";
   Check({netmap,
          "immediate reg 1 0x0a060000\n"
@@ -440,6 +454,10 @@ TEST(NftLoweringTest, CompatKeepsWhatIptablesNftDoes) {
                              Family::kIpv4, TableKind::kFilter, compat);
   EXPECT_THAT(both.text, HasSubstr("cmp neq reg 1 0x00140016"));
   EXPECT_THAT(both.reason, HasSubstr("one number"));
+  // "INVAL/D": what no interface is called.
+  EXPECT_THAT(
+      Lower("! -i + -j DROP", Family::kIpv4, TableKind::kFilter, compat).text,
+      HasSubstr("iifname => reg 1\ncmp eq reg 1 0x494e56414c2f4400"));
   const Lowered queue =
       Lower("-j QUEUE", Family::kIpv4, TableKind::kFilter, compat);
   EXPECT_EQ(queue.text, "error");

@@ -298,9 +298,11 @@ std::string PrintListRules(Family family, const Table& table, bool counters,
   return printer.Take();
 }
 
-std::string PrintRule(Family family, const std::string& chain,
-                      const Rule& rule) {
-  Printer printer(family, {});
+std::string PrintRule(Family family, const std::string& chain, const Rule& rule,
+                      const KnownSets* sets) {
+  PrintOptions options;
+  options.sets = sets;
+  Printer printer(family, options);
   printer.Rule(chain, rule);
   return printer.Take();
 }

@@ -27,8 +27,8 @@ std::string PrintTable(Family family, const Table& table,
 /// rule.
 std::string PrintListRules(Family family, const Table& table, bool counters,
                            std::string_view only = {}, uint32_t rulenum = 0);
-/// "-A INPUT -s 192.0.2.1/32 -j DROP"
-std::string PrintRule(Family family, const std::string& chain,
-                      const Rule& rule);
+/// "-A INPUT -s 192.0.2.1/32 -j DROP"; `sets` as in PrintOptions.
+std::string PrintRule(Family family, const std::string& chain, const Rule& rule,
+                      const KnownSets* sets = nullptr);
 
 }  // namespace nfarena

@@ -363,10 +363,14 @@ TEST(PathAnswer, OfAPacketSentHereGoesOverLoopback) {
 /// A host whose eth0 has fe80::1 and whose eth1 has fe80::2, with neighbours
 /// fe80::77 on eth0 and 2001:db8:9::9 behind eth1.
 void AddLinkLocals(Host* host) {
-  host->topology_.devices[0].addresses.push_back({A("fe80::1"), 128});
-  host->topology_.devices[1].addresses.push_back({A("fe80::2"), 128});
+  host->topology_.devices[0].addresses.push_back(
+      {ParseAddress("fe80::1"), 128});
+  host->topology_.devices[1].addresses.push_back(
+      {ParseAddress("fe80::2"), 128});
   host->topology_.routes.push_back(
-      {.in = "*", .destination = {A("fe80::77"), 128}, .out = "eth0"});
+      {.in = "*",
+       .destination = {ParseAddress("fe80::77"), 128},
+       .out = "eth0"});
   host->topology_.BuildIndex();
 }
 

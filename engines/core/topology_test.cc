@@ -34,8 +34,8 @@ std::string Where(const Topology& t, const std::string& in,
 TEST(Topology, LoopbackOfIpv6IsOnLoAlone) {
   Topology t;
   t.family = Family::kIpv6;
-  t.devices = {{"eth0", {{A("2001:db8:1::1"), 64}}},
-               {"eth1", {{A("2001:db8:2::1"), 64}}}};
+  t.devices = {{"eth0", {{ParseAddress("2001:db8:1::1"), 64}}},
+               {"eth1", {{ParseAddress("2001:db8:2::1"), 64}}}};
   t.routes = {{.in = "*", .destination = {}, .out = "eth1"}};
   t.BuildIndex();
   EXPECT_EQ(Where(t, "", "2001:db8:1::1", "::1"), "local");
@@ -49,10 +49,10 @@ TEST(Topology, OwnerOfAnAddress) {
   const Topology t = Make(
       "IN=eth0 OUT= SRC=203.0.113.9 DST=192.0.2.1 PROTO=ICMP\n"
       "IN= OUT=eth1 SRC=10.0.0.1 DST=10.0.0.77 PROTO=ICMP\n");
-  EXPECT_EQ(t.OwnerOf(A("192.0.2.1")), "eth0");
-  EXPECT_EQ(t.OwnerOf(A("10.0.0.1")), "eth1");
-  EXPECT_EQ(t.OwnerOf(A("10.0.0.77")), "");
-  EXPECT_EQ(t.OwnerOf(A("127.0.0.3")), "lo");
+  EXPECT_EQ(t.OwnerOf(ParseAddress("192.0.2.1")), "eth0");
+  EXPECT_EQ(t.OwnerOf(ParseAddress("10.0.0.1")), "eth1");
+  EXPECT_EQ(t.OwnerOf(ParseAddress("10.0.0.77")), "");
+  EXPECT_EQ(t.OwnerOf(ParseAddress("127.0.0.3")), "lo");
   ASSERT_NE(t.FindDevice("eth1"), nullptr);
   EXPECT_EQ(t.FindDevice("eth1")->name, "eth1");
   EXPECT_EQ(t.FindDevice("eth2"), nullptr);

@@ -153,9 +153,10 @@ TEST_P(InstanceTest, RefusalChangesNothingAndNamesTheRule) {
   ASSERT_EQ(bad.rules_count(), 4u);
   const auto refused = instance->Replace(bad);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kSystem);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(refused.error().errno_value, EINVAL) << refused.error().ToString();
   EXPECT_EQ(refused.error().place.line, 13u) << refused.error().ToString();
+  EXPECT_EQ(refused.error().place.column, 12u) << refused.error().ToString();
   EXPECT_NE(refused.error().place.text.find("hitcount"), std::string::npos);
   EXPECT_EQ(Text(DumpOf(instance.get()), true), Text(before, true));
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -65,18 +66,46 @@ std::optional<size_t> FindRefusedRule(const XtSocket& socket,
   return bad;
 }
 
+/// The match without which the kernel takes `rule`, the last of the first
+/// `count` of `table`; null when it is the target or cannot be found out.
+const Extension* FindRefusedMatch(const XtSocket& socket, const Table& table,
+                                  size_t count, const Chain& chain,
+                                  const Rule& rule, int errno_value) {
+  Table first = FirstRules(table, count);
+  for (const Extension& match : rule.matches) {
+    Rule without = rule;
+    without.matches.erase(without.matches.begin() +
+                          (&match - rule.matches.data()));
+    first.chain(chain.name)->rules.back() = std::move(without);
+    if (Takes(socket, first, errno_value) == true) return &match;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Error RefusalOf(Family family, const std::string& chain, const Rule& rule,
                 Error refused) {
   refused.place.line = rule.line;
-  refused.place.column = rule.target.kind == TargetKind::kExtension
-                             ? rule.target.extension.column
-                             : rule.target.column;
-  if (!rule.matches.empty() && refused.place.column == 0) {
-    refused.place.column = rule.matches.front().column;
+  // A built-in verdict is nothing to refuse where there is something else.
+  if (rule.target.kind == TargetKind::kExtension) {
+    refused.place.column = rule.target.extension.column;
+  } else {
+    refused.place.column =
+        rule.matches.empty() ? rule.target.column : rule.matches.front().column;
   }
   refused.place.text = PrintRule(family, chain, rule);
+  // What the kernel says of a rule is a refusal of the rule; only a missing
+  // right and a lack of memory are the host's.
+  switch (refused.errno_value) {
+    case EPERM:
+    case EACCES:
+    case ENOMEM:
+    case ENOBUFS:
+      break;
+    default:
+      refused.code = ErrorCode::kUnsupported;
+  }
   return refused;
 }
 
@@ -92,8 +121,16 @@ Error ExplainXtRefusal(Family family, const Table& table, Error refused) {
   size_t left = *number;
   for (const Chain& chain : table.chains) {
     if (left <= chain.rules.size()) {
-      return RefusalOf(family, chain.name, chain.rules[left - 1],
-                       std::move(refused));
+      const Rule& rule = chain.rules[left - 1];
+      const int errno_value = refused.errno_value;
+      refused = RefusalOf(family, chain.name, rule, std::move(refused));
+      const Extension* match =
+          FindRefusedMatch(*socket, table, *number, chain, rule, errno_value);
+      if (match != nullptr) {
+        refused.place.column = match->column;
+        refused.message += ": match " + match->name;
+      }
+      return refused;
     }
     left -= chain.rules.size();
   }
