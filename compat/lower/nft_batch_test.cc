@@ -274,7 +274,7 @@ TEST(NftRaiseTest, NativeRulesComeBack) {
 
 TEST(NftRaiseTest, PortsUpToTheLastComeBack) {
   // An interval up to the last number has no end among a set's elements.
-  const Ruleset source = Filter(
+  const Ruleset source = ParseFilter(
       "-A INPUT -p tcp -m multiport --dports 0:65535 -j ACCEPT\n"
       "-A INPUT -p tcp -m multiport ! --dports 60000:65535 -j ACCEPT\n"
       "-A INPUT -p udp -m multiport --sports 5,65534:65535 -j DROP\n"
