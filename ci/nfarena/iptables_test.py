@@ -231,6 +231,19 @@ RESTORES = [
 ]
 
 
+class Ran:
+    """What one command printed, its exit status, and the rules after it."""
+
+    def __init__(self, path):
+        def read(suffix):
+            with open(path + suffix, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        self.stdout = without_dates(read(".out"))
+        self.stderr = read(".err")
+        self.status = int(read(".status"))
+        self.rules = without_dates(read(".rules"))
+
+
 class Namespace:
     """A network namespace that runs commands under the programs' names."""
 
@@ -252,12 +265,28 @@ class Namespace:
             stdout=subprocess.PIPE)
         self.holder.stdout.readline()
 
-    def run(self, command, text=None):
-        return subprocess.run(
-            ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net", "sh", "-c",
-             command],
-            env=self.environment, input=text, capture_output=True, text=True,
-            check=False, timeout=60)
+    def run(self, program, commands):
+        """Runs (command, standard input) pairs one after the other.
+
+        One shell for all of them: entering a namespace costs more than most of
+        the commands.  Returns what each printed, and the rules after it.
+        """
+        script = []
+        for number, (command, text) in enumerate(commands):
+            path = os.path.join(self.directory, str(number))
+            with open(path + ".in", "w", encoding="utf-8") as file:
+                file.write(text or "")
+            script.append(f"{command} <{path}.in >{path}.out 2>{path}.err\n"
+                          f"echo $? >{path}.status\n"
+                          f"{program}-save -c >{path}.rules 2>&1\n")
+        path = os.path.join(self.directory, "script")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("".join(script))
+        subprocess.run(
+            ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net", "sh", path],
+            env=self.environment, check=True, timeout=500)
+        return [Ran(os.path.join(self.directory, str(number)))
+                for number in range(len(commands))]
 
     def close(self):
         self.holder.kill()
@@ -293,6 +322,7 @@ class Comparison(unittest.TestCase):
     # libiptc loses a policy's counters when it writes a table back.
     policy_counters = False
     maxDiff = None
+    known = {}
 
     def setUp(self):
         self.real = Namespace(False)
@@ -300,36 +330,45 @@ class Comparison(unittest.TestCase):
         self.addCleanup(self.real.close)
         self.addCleanup(self.ours.close)
 
-    def tables(self, namespace, program):
+    def canonical_text(self, program, text):
+        """The saved text as the twin of nf_tables lists its rules."""
+        key = (program, text)
+        if key not in self.known:
+            family = ["-6"] if program == "ip6tables" else []
+            self.known[key] = subprocess.run(
+                [NFARENA, "save", "--engine", "vm", "-c", *family, "-"],
+                input=text, capture_output=True, text=True, check=True,
+                timeout=60).stdout
+        return self.known[key]
+
+    def tables(self, program, text):
         """The saved text, with its tables in a fixed order.
 
         A table that was only looked at exists for iptables from then on; here
         it does not.  So those in which nothing was changed are left out.
         """
-        text = without_dates(namespace.run(f"{program}-save -c").stdout)
         if self.canonical:
-            family = "-6" if program == "ip6tables" else ""
-            text = self.ours.run(f"{NFARENA} save --engine vm -c {family} -",
-                                 text).stdout
+            text = self.canonical_text(program, text)
         if not self.policy_counters:
             text = re.sub(r"(?m)^(:.*) \[.*\]$", r"\1", text)
         tables = re.split(r"(?m)^# Generated", text)
         return "\n".join(sorted(
             table for table in tables
-            if re.search(r"(?m)^(:.* (DROP|-) |\[|:.*\[(?!0:0\]))", table)))
+            if re.search(r"(?m)^(:.* (DROP|-)( |$)|-A|\[|:.*\[(?!0:0\]))",
+                         table)))
 
-    def compare(self, program, command, text=None, same_words=True):
-        real = self.real.run(command, text)
-        ours = self.ours.run(command, text)
-        with self.subTest(command=command, text=text):
-            self.assertEqual(ours.returncode, real.returncode,
-                             real.stderr + "-- " + ours.stderr)
-            self.assertEqual(without_dates(ours.stdout),
-                             without_dates(real.stdout))
-            self.assertEqual(ours.stderr == "", real.stderr == "",
-                             real.stderr + "-- " + ours.stderr)
-            self.assertEqual(self.tables(self.ours, program),
-                             self.tables(self.real, program))
+    def compare(self, program, commands):
+        """Runs (command, standard input) pairs on both sides."""
+        both = zip(commands, self.real.run(program, commands),
+                   self.ours.run(program, commands))
+        for (command, text), real, ours in both:
+            with self.subTest(command=command, text=text):
+                said = real.stderr + "-- " + ours.stderr
+                self.assertEqual(ours.status, real.status, said)
+                self.assertEqual(ours.stdout, real.stdout)
+                self.assertEqual(ours.stderr == "", real.stderr == "", said)
+                self.assertEqual(self.tables(program, ours.rules),
+                                 self.tables(program, real.rules))
 
 
 class Cases:
@@ -337,19 +376,19 @@ class Cases:
 
     def test_changes(self):
         for program in ("iptables", "ip6tables"):
-            for command in CHANGES:
-                self.compare(program, fill_in(command, program))
+            self.compare(program, [(fill_in(command, program), None)
+                                   for command in CHANGES])
 
     def test_listings(self):
         for program in ("iptables", "ip6tables"):
-            for command in SETUP + LISTINGS:
-                self.compare(program, fill_in(command, program))
+            self.compare(program, [(fill_in(command, program), None)
+                                   for command in SETUP + LISTINGS])
 
     def test_restores(self):
         for program in ("iptables", "ip6tables"):
-            for options, text in RESTORES:
-                self.compare(program, f"{program}-restore {options}",
-                             fill_in(text, program))
+            self.compare(program, [(f"{program}-restore {options}",
+                                    fill_in(text, program))
+                                   for options, text in RESTORES])
 
 
 class KernelLegacy(Cases, Comparison):

@@ -35,11 +35,6 @@ int main(int argc, char** argv) {
   ReserveStandardDescriptors();
   // A closed pipe is an error of the write, told like any other.
   std::signal(SIGPIPE, SIG_IGN);
-  // Before any thread: an ordinary user gets a user namespace to own the
-  // network namespaces in.  Why that failed is said by who needs it
-  // (Engine::Available).
-  (void)kernel::EnsureNetAdmin();
-
   // Linked under the name of a program of iptables it is that program; and
   // "nfarena iptables ..." is the same without a link.
   for (int named_by = 0; named_by < std::min(argc, 2); ++named_by) {
@@ -48,6 +43,11 @@ int main(int argc, char** argv) {
                                        argc - named_by, argv + named_by);
     if (status) return *status;
   }
+
+  // Before any thread: an ordinary user gets a user namespace to own the
+  // network namespaces in.  Why that failed is said by who needs it
+  // (Engine::Available).
+  (void)kernel::EnsureNetAdmin();
 
   CLI::App app{
       "The arena where Netfilter's rule engines meet: one ruleset in iptables "
