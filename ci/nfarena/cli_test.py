@@ -351,6 +351,22 @@ class Docs(Command):
         # And nothing that is not there.
         self.assertEqual(set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page)) - known, set())
 
+    def test_readme(self) -> None:
+        """The README's commands work; in a namespace, with a state of their own."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root: a network namespace")
+        root = Path(__file__).resolve().parent.parent.parent
+        blocks = re.findall(r"```sh\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+        commands = [line for block in blocks for line in block.splitlines()
+                    if "build/nfarena" in line]
+        self.assertGreater(len(commands), 5)
+        script = "\n".join(["set -e"] + [c.replace("build/nfarena", NFARENA) for c in commands])
+        done = subprocess.run(
+            ["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, cwd=root,
+            timeout=300, env={**os.environ, "NFARENA_STATE_DIR": str(self.folder),
+                              "XTABLES_LOCKFILE": str(self.folder / "lock")})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def complete(self, *words: str) -> list[str]:
         """What the completion offers for the last word."""
         script = (
