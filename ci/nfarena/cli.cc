@@ -33,6 +33,8 @@ ExitCode Complain(const Error& error) {
 
 namespace {
 
+constexpr std::string_view kAuto = "auto:";
+
 struct FileCloser {
   void operator()(FILE* file) const { std::fclose(file); }
 };
@@ -158,12 +160,39 @@ Result<LoadedRuleset> LoadRuleset(const RulesetOptions& options,
   return loaded;
 }
 
+namespace {
+
+/// The N of "auto:N"; nullopt when it is no whole number from 1.
+std::optional<uint64_t> AimedCount(std::string_view spec) {
+  spec.remove_prefix(kAuto.size());
+  uint64_t count = 0;
+  const auto [end, error] =
+      std::from_chars(spec.data(), spec.data() + spec.size(), count);
+  if (error != std::errc{} || end != spec.data() + spec.size() || count == 0) {
+    return std::nullopt;
+  }
+  return count;
+}
+
+CLI::Validator PacketSource() {
+  return CLI::Validator(
+      [](std::string& spec) {
+        return !spec.starts_with(kAuto) || AimedCount(spec)
+                   ? std::string()
+                   : "auto:N takes a whole number from 1, not '" + spec + "'";
+      },
+      "", "packets");
+}
+
+}  // namespace
+
 void AddPacketOptions(CLI::App* app, PacketOptions* options) {
   app->add_option("--packets", options->packets,
                   "packets as iptables LOG lines or pcap; auto:N aims N "
                   "packets at the rules")
       ->type_name("FILE|auto:N")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(PacketSource());
   app->add_option("--seed", options->seed, "seed of auto:N")
       ->capture_default_str();
   app->add_option("--device", options->device,
@@ -191,18 +220,11 @@ bool IsPcap(std::string_view bytes) {
 Result<std::vector<Packet>> LoadPackets(const PacketOptions& options,
                                         const Ruleset& ruleset) {
   std::vector<Packet> packets;
-  std::string_view spec = options.packets;
-  if (spec.starts_with("auto:")) {
-    spec.remove_prefix(5);
-    AimOptions aim{.packets_count = 0, .seed = options.seed};
-    const auto [end, error] = std::from_chars(
-        spec.data(), spec.data() + spec.size(), aim.packets_count);
-    if (error != std::errc{} || end != spec.data() + spec.size() ||
-        aim.packets_count == 0) {
-      return Fail(
-          ErrorCode::kSyntax,
-          fmt::format("auto:N takes a whole number from 1, not '{}'", spec));
-    }
+  const std::string_view spec = options.packets;
+  if (spec.starts_with(kAuto)) {
+    // The validator has seen to it that there is a number.
+    const AimOptions aim{.packets_count = AimedCount(spec).value_or(1),
+                         .seed = options.seed};
     return ParsePackets(AimPackets(ruleset, aim), options.packets);
   }
   ASSIGN_OR_RETURN(const std::string text, ReadInput(options.packets));

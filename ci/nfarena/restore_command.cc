@@ -89,13 +89,7 @@ Result<ExitCode> Restore(const Options& options) {
 Result<ExitCode> Save(const Options& options) {
   ASSIGN_OR_RETURN(const Engine* engine, FindEngine(options.engine));
   std::optional<TableKind> only;
-  if (!options.table.empty()) {
-    only = TableKindFromName(options.table);
-    if (!only) {
-      return Fail(ErrorCode::kSyntax,
-                  fmt::format("no table is called '{}'", options.table));
-    }
-  }
+  if (!options.table.empty()) only = TableKindFromName(options.table);
   LoadedRuleset loaded;
   loaded.ruleset.family = options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
   const bool load = !options.ruleset.path.empty();
@@ -168,7 +162,8 @@ void AddSaveCommand(CLI::App* app, int* exit_code) {
   command->add_flag("--in-place", options->in_place,
                     "kernel engines: the network namespace this is called in");
   command->add_option("-t,--table", options->table, "only this table")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"filter", "nat", "mangle", "raw", "security"}));
   command->add_flag("-c,--counters", options->counters,
                     "with the packet and byte counters of each rule");
   command->footer(
