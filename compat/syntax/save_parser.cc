@@ -384,7 +384,7 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
       break;
     case CommandKind::kPolicy:
       if (kind == TableKind::kNat && command.policy == "DROP") {
-        return Fail(ErrorCode::kConflict, kNoDropInNat,
+        return Fail(ErrorCode::kSyntax, kNoDropInNat,
                     Place(command.chain_column, command.policy));
       }
       change.kind = ChangeKind::kPolicy;

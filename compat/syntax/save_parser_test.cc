@@ -378,7 +378,7 @@ std::vector<BadCase> BadCases() {
        "mangle"},
       {"nat_drop", "*nat\n-A OUTPUT -j DROP\nCOMMIT\n", kSyntax, 2, 14,
        "wrong table"},
-      {"nat_policy", "*nat\n-P OUTPUT DROP\nCOMMIT\n", kConflict, 2, 4,
+      {"nat_policy", "*nat\n-P OUTPUT DROP\nCOMMIT\n", kSyntax, 2, 4,
        "wrong table"},
       {"loop", start + "-A INPUT -j user\n-A user -j user\nCOMMIT\n", kConflict,
        4, 9, "loop of chains in table filter: user -> user"},
