@@ -24,6 +24,11 @@ constexpr uint8_t kSourceHooks = 1u << static_cast<int>(Hook::kInput) |
 constexpr uint32_t kNatOptions =
     kNatToRandom | kNatToPersistent | kNatToRandomFully;
 
+/// Source: nft_csum_replace() of net/netfilter/nft_payload.c, which treats the
+/// checksum of IPv4's header like that of UDP, where 0 means "none".
+constexpr char kChecksumOfZero[] =
+    "nftables writes a header checksum of 0 as 0xffff";
+
 class ActionLowering {
  public:
   ActionLowering(const RuleContext& context, const NftOptions& options,
@@ -194,27 +199,20 @@ class ActionLowering {
   }
 
   std::string operator()(const DscpTarget& dscp) {
-    WriteTrafficClass(0xfc, static_cast<uint8_t>(dscp.value << 2));
-    return "";
+    return WriteTrafficClass(0xfc, static_cast<uint8_t>(dscp.value << 2));
   }
 
   std::string operator()(const TosTarget& tos) {
-    WriteTrafficClass(tos.mask, tos.value);
-    return "";
+    return WriteTrafficClass(tos.mask, tos.value);
   }
 
   std::string operator()(const TtlTarget& ttl) {
     if (ttl.change != TtlChange::kSet) {
       return "no expression adds or subtracts";
     }
-    if (ttl.family == Family::kIpv6) {
-      emit_.Add(Immediate{kReg1, Data::U8(ttl.value)});
-      emit_.Add(PayloadWrite{NFT_PAYLOAD_NETWORK_HEADER, 7, 1});
-      return "";
-    }
-    // Two bytes, because the checksum is kept up in words.
-    emit_.LoadPayload(NFT_PAYLOAD_NETWORK_HEADER, 8, 2);
-    RewriteWord(8, 0x00ff, static_cast<uint16_t>(ttl.value << 8));
+    if (ttl.family == Family::kIpv4) return kChecksumOfZero;
+    emit_.Add(Immediate{kReg1, Data::U8(ttl.value)});
+    emit_.Add(PayloadWrite{NFT_PAYLOAD_NETWORK_HEADER, 7, 1});
     return "";
   }
 
@@ -281,23 +279,15 @@ class ActionLowering {
     return "";
   }
 
-  /// word = (word & keep) ^ value, IPv4's header checksum kept right.
-  void RewriteWord(uint32_t offset, uint16_t keep, uint16_t value) {
-    emit_.Add(Bitwise{2, kReg1, kReg1, Data::Be16(keep), Data::Be16(value)});
-    PayloadWrite write{NFT_PAYLOAD_NETWORK_HEADER, offset, 2};
-    if (context_.family == Family::kIpv4) {
-      write.csum_type = NFT_PAYLOAD_CSUM_INET;
-      write.csum_offset = 10;
-    }
-    emit_.Add(write);
-  }
-
-  /// class = (class & ~mask) ^ value; in both families within the first word.
-  void WriteTrafficClass(uint8_t mask, uint8_t value) {
-    const int shift = context_.family == Family::kIpv4 ? 0 : 4;
+  /// class = (class & ~mask) ^ value; IPv6's lies within the first word.
+  std::string WriteTrafficClass(uint8_t mask, uint8_t value) {
+    if (context_.family == Family::kIpv4) return kChecksumOfZero;
     emit_.LoadPayload(NFT_PAYLOAD_NETWORK_HEADER, 0, 2);
-    RewriteWord(0, static_cast<uint16_t>(~(mask << shift)),
-                static_cast<uint16_t>(value << shift));
+    emit_.Add(Bitwise{2, kReg1, kReg1,
+                      Data::Be16(static_cast<uint16_t>(~(mask << 4))),
+                      Data::Be16(static_cast<uint16_t>(value << 4))});
+    emit_.Add(PayloadWrite{NFT_PAYLOAD_NETWORK_HEADER, 0, 2});
+    return "";
   }
 
   const RuleContext& context_;

@@ -305,22 +305,35 @@ TEST(NftLoweringTest, MangleTargets) {
        "meta load mark => reg 1\n"
        "bitwise reg 1 = ( reg 1 & 0xff000000 ) ^ 0x00000000\n"
        "ct set mark with reg 1\n"},
-      {"-j DSCP --set-dscp 10",
-       "payload load 2b @ network header + 0 => reg 1\n"
-       "bitwise reg 1 = ( reg 1 & 0xff03 ) ^ 0x0028\n"
-       "payload write reg 1 => 2b @ network header + 0 csum_type 1 csum_off "
-       "10 csum_flags 0x0\n"},
-      {"-j TTL --ttl-set 64",
-       "payload load 2b @ network header + 8 => reg 1\n"
-       "bitwise reg 1 = ( reg 1 & 0x00ff ) ^ 0x4000\n"
-       "payload write reg 1 => 2b @ network header + 8 csum_type 1 csum_off "
-       "10 csum_flags 0x0\n"},
       {"-j CLASSIFY --set-class 1:10",
        "immediate reg 1 0x10000100\n"
        "meta set priority with reg 1\n"},
   };
   for (const Case& test : cases) {
     Check(test, Family::kIpv4, TableKind::kMangle, {});
+  }
+}
+
+// IPv4's header has a checksum, which nftables writes differently.
+TEST(NftLoweringTest, MangleTargetsOfIpv6) {
+  const Case cases[] = {
+      {"-j DSCP --set-dscp 10",
+       "payload load 2b @ network header + 0 => reg 1\n"
+       "bitwise reg 1 = ( reg 1 & 0xf03f ) ^ 0x0280\n"
+       "payload write reg 1 => 2b @ network header + 0 csum_type 0 csum_off 0 "
+       "csum_flags 0x0\n"},
+      {"-j TOS --set-tos 0x02/0x3f",
+       "payload load 2b @ network header + 0 => reg 1\n"
+       "bitwise reg 1 = ( reg 1 & 0xfc0f ) ^ 0x0020\n"
+       "payload write reg 1 => 2b @ network header + 0 csum_type 0 csum_off 0 "
+       "csum_flags 0x0\n"},
+      {"-j HL --hl-set 64",
+       "immediate reg 1 0x40\n"
+       "payload write reg 1 => 1b @ network header + 7 csum_type 0 csum_off 0 "
+       "csum_flags 0x0\n"},
+  };
+  for (const Case& test : cases) {
+    Check(test, Family::kIpv6, TableKind::kMangle, {});
   }
 }
 
