@@ -12,7 +12,7 @@ namespace nfarena::nft {
 
 /// What a register holds: where it was loaded from and what was done to it.
 struct Value {
-  std::variant<std::monostate, Payload, Meta, Ct, Fib, Numgen, Immediate>
+  std::variant<std::monostate, Payload, Meta, Ct, Fib, Numgen, Immediate, Rt>
       source;
   std::optional<Bitwise> bitwise;
   bool swapped = false;  // host order -> big endian

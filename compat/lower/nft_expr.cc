@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 // After the C library's own network headers, which it would clash with.
@@ -92,6 +93,20 @@ std::string MetaName(uint32_t key) {
       return "l4proto";
     case NFT_META_PKTTYPE:
       return "pkttype";
+    case NFT_META_IIF:
+      return "iif";
+    case NFT_META_OIF:
+      return "oif";
+    case NFT_META_LEN:
+      return "len";
+    case NFT_META_PROTOCOL:
+      return "protocol";
+    case NFT_META_NFPROTO:
+      return "nfproto";
+    case NFT_META_SECMARK:
+      return "secmark";
+    case NFT_META_SECPATH:
+      return "secpath";
     default:
       return fmt::format("{}", key);
   }
@@ -129,6 +144,18 @@ std::string CtName(uint32_t key, std::optional<uint8_t> direction) {
       break;
     case NFT_CT_PROTO_DST:
       name = "proto_dst";
+      break;
+    case NFT_CT_SECMARK:
+      name = "secmark";
+      break;
+    case NFT_CT_LABELS:
+      name = "label";
+      break;
+    case NFT_CT_ZONE:
+      name = "zone";
+      break;
+    case NFT_CT_HELPER:
+      name = "helper";
       break;
     default:
       name = fmt::format("{}", key);
@@ -297,10 +324,16 @@ const auto kPrinter = Overloaded{
                          e.offset);
     },
     [](const Fib& e) {
-      return fmt::format("fib {}{}{}type => reg {}",
+      static constexpr const char* kResults[] = {nullptr, "oif", "oifname",
+                                                 "type"};
+      return fmt::format("fib {}{}{}{}{}{} => reg {}",
                          e.flags & NFTA_FIB_F_SADDR ? "saddr . " : "daddr . ",
                          e.flags & NFTA_FIB_F_IIF ? "iif . " : "",
-                         e.flags & NFTA_FIB_F_OIF ? "oif . " : "", e.dreg);
+                         e.flags & NFTA_FIB_F_OIF ? "oif . " : "",
+                         e.flags & NFTA_FIB_F_MARK ? "mark . " : "",
+                         NameOr(kResults, e.result),
+                         e.flags & NFTA_FIB_F_PRESENT ? " present" : "",
+                         e.dreg);
     },
     [](const Queue& e) {
       return fmt::format("queue num {} total {}", e.first, e.total) +
@@ -314,7 +347,23 @@ const auto kPrinter = Overloaded{
       return fmt::format("target {} rev {} {}", Escaped(e.name), e.revision,
                          Hex(e.info));
     },
-    [](const Other& e) { return fmt::format("{} ?", Escaped(e.name)); },
+    [](const Rt& e) {
+      static constexpr const char* kKeys[] = {"classid", "nexthop4", "nexthop6",
+                                              "tcpmss", "ipsec"};
+      return fmt::format("rt load {} => reg {}", NameOr(kKeys, e.key), e.dreg);
+    },
+    [](const Dup& e) {
+      std::string text = fmt::format("dup sreg_addr {}", e.address);
+      if (e.device != 0) text += fmt::format(" sreg_dev {}", e.device);
+      return text;
+    },
+    [](const Synproxy& e) {
+      return fmt::format("synproxy mss {} wscale {}", e.mss, e.wscale) +
+             Flags(e.flags);
+    },
+    [](const Other& e) {
+      return Escaped(e.words.empty() ? e.name + " ?" : e.words);
+    },
 };
 
 // ----------------------------------------------------------------- writing
@@ -513,6 +562,22 @@ struct Writer {
     if (e.flags != 0) {
       nftnl_expr_set_u16(to, NFTNL_EXPR_QUEUE_FLAGS, e.flags);
     }
+    return {};
+  }
+  Status operator()(const Rt& e) const {
+    Set(to, NFTNL_EXPR_RT_KEY, e.key);
+    Set(to, NFTNL_EXPR_RT_DREG, e.dreg);
+    return {};
+  }
+  Status operator()(const Dup& e) const {
+    SetNonzero(to, NFTNL_EXPR_DUP_SREG_ADDR, e.address);
+    SetNonzero(to, NFTNL_EXPR_DUP_SREG_DEV, e.device);
+    return {};
+  }
+  Status operator()(const Synproxy& e) const {
+    nftnl_expr_set_u16(to, NFTNL_EXPR_SYNPROXY_MSS, e.mss);
+    nftnl_expr_set_u8(to, NFTNL_EXPR_SYNPROXY_WSCALE, e.wscale);
+    Set(to, NFTNL_EXPR_SYNPROXY_FLAGS, e.flags);
     return {};
   }
   Status operator()(const CarriedMatch& e) const {
@@ -763,6 +828,21 @@ std::optional<Expr> ReadQueue(const Source& from) {
                .flags = from.U16(NFTNL_EXPR_QUEUE_FLAGS)};
 }
 
+std::optional<Expr> ReadRt(const Source& from) {
+  return Rt{from.U32(NFTNL_EXPR_RT_KEY), from.U32(NFTNL_EXPR_RT_DREG)};
+}
+
+std::optional<Expr> ReadDup(const Source& from) {
+  return Dup{from.U32(NFTNL_EXPR_DUP_SREG_ADDR),
+             from.U32(NFTNL_EXPR_DUP_SREG_DEV)};
+}
+
+std::optional<Expr> ReadSynproxy(const Source& from) {
+  return Synproxy{from.U16(NFTNL_EXPR_SYNPROXY_MSS),
+                  from.U8(NFTNL_EXPR_SYNPROXY_WSCALE),
+                  from.U32(NFTNL_EXPR_SYNPROXY_FLAGS)};
+}
+
 std::vector<uint8_t> Copy(std::span<const uint8_t> bytes) {
   return {bytes.begin(), bytes.end()};
 }
@@ -805,9 +885,29 @@ constexpr NamedReader kReaders[] = {
     {"numgen", ReadNumgen},
     {"fib", ReadFib},
     {"queue", ReadQueue},
+    {"rt", ReadRt},
+    {"dup", ReadDup},
+    {"synproxy", ReadSynproxy},
     {"match", ReadMatch},
     {"target", ReadTarget},
 };
+
+/// What libnftnl says of an expression, on one line.
+std::string Words(const std::string& name, const nftnl_expr* expr) {
+  std::array<char, 1024> text{};
+  const int size = nftnl_expr_snprintf(text.data(), text.size(), expr,
+                                       NFTNL_OUTPUT_DEFAULT, 0);
+  if (size <= 0) return "";
+  std::string words = name;
+  bool space = true;
+  for (const char c : std::string_view(text.data())) {
+    const bool blank = c == ' ' || c == '\n' || c == '\t';
+    if (!blank && space) words += ' ';
+    if (!blank) words += c;
+    space = blank;
+  }
+  return words;
+}
 
 constexpr size_t Align8(size_t size) { return (size + 7) & ~size_t{7}; }
 
@@ -848,6 +948,9 @@ std::string_view ExprName(const Expr& expr) {
           [](const Numgen&) { return std::string_view("numgen"); },
           [](const Fib&) { return std::string_view("fib"); },
           [](const Queue&) { return std::string_view("queue"); },
+          [](const Rt&) { return std::string_view("rt"); },
+          [](const Dup&) { return std::string_view("dup"); },
+          [](const Synproxy&) { return std::string_view("synproxy"); },
           [](const CarriedMatch&) { return std::string_view("match"); },
           [](const CarriedTarget&) { return std::string_view("target"); },
           [](const Other& other) { return std::string_view(other.name); },
@@ -917,7 +1020,7 @@ Expr ReadExpr(const nftnl_expr* expr) {
     if (auto read = reader.read(Source(expr))) return *std::move(read);
     break;
   }
-  return Other{name};
+  return Other{name, Words(name, expr)};
 }
 
 std::vector<Expr> ReadExprs(const nftnl_rule* rule) {

@@ -177,6 +177,21 @@ struct Fib {
   uint32_t result = 0, flags = 0, dreg = kReg1;
   bool operator==(const Fib&) const = default;
 };
+struct Rt {
+  uint32_t key = 0, dreg = kReg1;
+  bool operator==(const Rt&) const = default;
+};
+/// Registers are 0 when not used.
+struct Dup {
+  uint32_t address = 0, device = 0;
+  bool operator==(const Dup&) const = default;
+};
+struct Synproxy {
+  uint16_t mss = 0;
+  uint8_t wscale = 0;
+  uint32_t flags = 0;
+  bool operator==(const Synproxy&) const = default;
+};
 struct Queue {
   uint16_t first = 0, total = 1, flags = 0;
   bool operator==(const Queue&) const = default;
@@ -197,6 +212,7 @@ struct CarriedTarget {
 /// Any other expression, or one whose attributes make no sense.
 struct Other {
   std::string name;
+  std::string words = {};  // libnftnl's, on one line; "" when it has none
   bool operator==(const Other&) const = default;
 };
 
@@ -204,7 +220,7 @@ using Expr =
     std::variant<Payload, PayloadWrite, Meta, MetaWrite, Ct, CtWrite, Cmp,
                  Range, Bitwise, Byteorder, Immediate, Verdict, Lookup, Counter,
                  Limit, Log, Reject, Nat, Masq, Redir, Notrack, Numgen, Fib,
-                 Queue, CarriedMatch, CarriedTarget, Other>;
+                 Queue, Rt, Dup, Synproxy, CarriedMatch, CarriedTarget, Other>;
 
 /// nf_tables' own name of the expression: "payload", "match"...
 std::string_view ExprName(const Expr& expr);

@@ -258,10 +258,7 @@ class ConditionLowering {
   }
 
   std::string operator()(const AddrtypeMatch& addrtype) {
-    if (context_.family == Family::kIpv6) {
-      return "fib gives one type for an IPv6 address, xtables tests several "
-             "properties";
-    }
+    // IPv6's is LowerHostMatch's.
     if (addrtype.limit_in && addrtype.limit_out) return "both interfaces";
     if (addrtype.source_types == 0 && addrtype.destination_types == 0) {
       return "no type is asked for";

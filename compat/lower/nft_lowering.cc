@@ -76,7 +76,7 @@ constexpr uint8_t Bit(Hook hook) {
 
 /// Where xtables lets an extension stand, when nf_tables would let its own
 /// expression stand anywhere: struct xt_match and xt_target, member hooks, in
-/// net/netfilter/xt_owner.c, xt_mac.c and xt_CLASSIFY.c.
+/// net/netfilter/xt_owner.c, xt_mac.c, xt_realm.c and xt_CLASSIFY.c.
 struct HookLimit {
   std::string_view name;
   uint8_t hooks;
@@ -84,6 +84,8 @@ struct HookLimit {
 constexpr HookLimit kHookLimits[] = {
     {"owner", Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
     {"mac", Bit(Hook::kPrerouting) | Bit(Hook::kInput) | Bit(Hook::kForward)},
+    {"realm", Bit(Hook::kInput) | Bit(Hook::kForward) | Bit(Hook::kOutput) |
+                  Bit(Hook::kPostrouting)},
     {"CLASSIFY",
      Bit(Hook::kForward) | Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
 };
@@ -135,10 +137,14 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
   for (const Extension& match : rule.matches) {
     std::string why = WhyRefused(match, rule, context);
     if (why.empty()) {
-      const auto condition = DecodeMatch(context.family, match);
-      why = condition ? LowerCondition(*condition, rule, context, options,
-                                       next_set_id, out)
-                      : kUnknown;
+      if (auto host = LowerHostMatch(match, context, out)) {
+        why = *std::move(host);
+      } else {
+        const auto condition = DecodeMatch(context.family, match);
+        why = condition ? LowerCondition(*condition, rule, context, options,
+                                         next_set_id, out)
+                        : kUnknown;
+      }
     }
     if (why.empty()) continue;
     CarryMatch(match, out);
@@ -156,8 +162,12 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
   const Extension& target = rule.target.extension;
   std::string why = WhyRefused(target, rule, context);
   if (why.empty()) {
-    const auto action = DecodeTarget(context.family, target);
-    why = action ? LowerAction(*action, context, options, out) : kUnknown;
+    if (auto host = LowerHostTarget(target, rule, context, out)) {
+      why = *std::move(host);
+    } else {
+      const auto action = DecodeTarget(context.family, target);
+      why = action ? LowerAction(*action, context, options, out) : kUnknown;
+    }
   }
   if (!why.empty()) {
     CarryTarget(target, out);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,20 @@ std::string LowerCondition(const Condition& condition, const Rule& rule,
 /// The same for a target.
 std::string LowerAction(const Action& action, const RuleContext& context,
                         const NftOptions& options, LoweredRule* out);
+
+/// Those that are lowered from their payload, or carried for a reason of their
+/// own; nullopt: not one of them, and nothing was appended.
+std::optional<std::string> LowerHostMatch(const Extension& match,
+                                          const RuleContext& context,
+                                          LoweredRule* out);
+std::optional<std::string> LowerHostTarget(const Extension& target,
+                                           const Rule& rule,
+                                           const RuleContext& context,
+                                           LoweredRule* out);
+
+/// Whether the flags of such packets are SYN alone or ACK alone, of the four
+/// that SYNPROXY looks at.
+bool SynproxyFlags(const TcpMatch& tcp);
 
 /// A verdict or a jump; kNone and kExtension append nothing.
 void LowerVerdict(const Target& target, LoweredRule* out);

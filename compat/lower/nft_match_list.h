@@ -33,6 +33,17 @@ class MatchList {
     return std::get<T>(*matches_.back().condition);
   }
 
+  /// Whether one of them is a T that `holds`.
+  template <typename T, typename Holds>
+  bool Any(const Holds& holds) const {
+    for (const Match& match : matches_) {
+      const T* one =
+          match.condition ? std::get_if<T>(&*match.condition) : nullptr;
+      if (one != nullptr && holds(*one)) return true;
+    }
+    return false;
+  }
+
   /// In order, as extensions of a rule of that protocol.
   std::vector<Extension> Take(Family family, uint8_t protocol) {
     std::vector<Extension> extensions;

@@ -582,6 +582,7 @@ std::optional<MaskedTest> ToMasked(const Test& test, uint32_t size) {
 }
 
 Status RaiseTest(const Test& test, TestTarget* to) {
+  if (auto host = RaiseHostTest(test, to)) return *std::move(host);
   return TestReader(to).Read(test);
 }
 

@@ -23,6 +23,11 @@ struct TestTarget {
 [[nodiscard]] Status RaiseConntrackTest(const Ct& ct, const Test& test,
                                         TestTarget* to);
 
+/// Those of nft_raise_host.cc; nullopt: not one of them.  Asked first by
+/// RaiseTest.
+[[nodiscard]] std::optional<Status> RaiseHostTest(const Test& test,
+                                                  TestTarget* to);
+
 /// (value & mask) == or != constant.
 struct MaskedTest {
   Data mask, value;

@@ -3,12 +3,20 @@
 #include <fmt/format.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/xt_AUDIT.h>
+#include <linux/netfilter/xt_CONNSECMARK.h>
+#include <linux/netfilter/xt_CT.h>
+#include <linux/netfilter/xt_SYNPROXY.h>
+#include <linux/netfilter/xt_TEE.h>
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 
 #include "compat/lower/nft_comparison.h"
 #include "compat/lower/nft_encode.h"
+#include "compat/lower/nft_host_payloads.h"
+#include "compat/lower/nft_lowering.h"
 #include "compat/lower/nft_raise_match.h"
 
 namespace nfarena::nft {
@@ -40,6 +48,7 @@ class RuleRaiser {
     }
     for (Value& value : registers_) RETURN_IF_ERROR(Forget(&value));
     if (tests_.half_mac) return No("a test of the device's type alone");
+    if (!behind_.empty()) return No("a test behind the counter");
     rule_.selector = tests_.selector;
     rule_.matches = tests_.matches.Take(
         family_, static_cast<uint8_t>(rule_.selector.protocol));
@@ -118,6 +127,7 @@ class RuleRaiser {
   Status Take(const Ct& e) { return Load(e.dreg, e); }
   Status Take(const Fib& e) { return Load(e.dreg, e); }
   Status Take(const Numgen& e) { return Load(e.dreg, e); }
+  Status Take(const Rt& e) { return Load(e.dreg, e); }
   Status Take(const Immediate& e) { return Load(e.dreg, e); }
 
   Status Take(const Bitwise& e) {
@@ -223,6 +233,8 @@ class RuleRaiser {
                                                      : TargetKind::kGoto));
         rule_.target.chain = e.chain;
         return {};
+      case NFT_CONTINUE:
+        return {};
       default:
         return No();
     }
@@ -232,7 +244,17 @@ class RuleRaiser {
     RejectTarget reject;
     reject.family = family_;
     if (e.type == NFT_REJECT_TCP_RST) {
+      if (!HasProtocol(IPPROTO_TCP)) return No("it needs -p tcp");
       reject.tcp_reset = true;
+      return SetAction(reject);
+    }
+    if (e.type == NFT_REJECT_ICMPX_UNREACH) {
+      // NFT_REJECT_ICMPX_*; source: net/netfilter/nft_reject.c.
+      static constexpr uint8_t kIcmp[] = {0, 3, 1, 13};
+      static constexpr uint8_t kIcmp6[] = {0, 4, 3, 1};
+      if (e.code >= std::size(kIcmp)) return No();
+      reject.icmp_code =
+          family_ == Family::kIpv4 ? kIcmp[e.code] : kIcmp6[e.code];
       return SetAction(reject);
     }
     static constexpr uint8_t kCodes4[] = {0, 1, 2, 3, 9, 10, 13};
@@ -252,6 +274,7 @@ class RuleRaiser {
                                    e.snaplen.value_or(0), e.prefix});
     }
     const uint32_t level = e.level.value_or(NFT_LOGLEVEL_WARNING);
+    if (level == NFT_LOGLEVEL_AUDIT) return Audit(e);
     if (e.prefix.size() > 29 || level > NFT_LOGLEVEL_DEBUG || e.snaplen ||
         e.threshold != 0 || e.flags > 0xff) {
       return No();
@@ -319,6 +342,8 @@ class RuleRaiser {
         if (constant == nullptr || constant->data.bytes[0] != 1) return No();
         return SetAction(TraceTarget{});
       }
+      case NFT_META_SECMARK:
+        return RestoreSecmark(*value);
       case NFT_META_PRIORITY: {
         const auto constant = Constant(e.sreg, 4);
         if (!constant) return No();
@@ -331,6 +356,8 @@ class RuleRaiser {
 
   Status Take(const CtWrite& e) {
     const Value* value = Use(e.sreg);
+    if (value != nullptr && e.key == NFT_CT_ZONE) return Zone(e);
+    if (value != nullptr && e.key == NFT_CT_SECMARK) return SaveSecmark(*value);
     if (value == nullptr || e.key != NFT_CT_MARK || e.direction ||
         value->swapped) {
       return No();
@@ -386,6 +413,26 @@ class RuleRaiser {
     return SetTrafficClass(keep, bits);
   }
 
+  Status Take(const Dup& e) {
+    const auto gateway = Constant(e.address, family_ == Family::kIpv4 ? 4 : 16);
+    if (!gateway || e.device != 0) return No();
+    xt_tee_tginfo tee{};
+    CopyAddress(ToAddress(*gateway), &tee.gw);
+    return SetExtension(PackPart("TEE", 1, tee, offsetof(xt_tee_tginfo, priv)));
+  }
+
+  Status Take(const Synproxy& e) {
+    if (!HasProtocol(IPPROTO_TCP) ||
+        !tests_.matches.Any<TcpMatch>(SynproxyFlags)) {
+      return No("it answers more than SYN and ACK alone");
+    }
+    xt_synproxy_info info{};
+    info.options = static_cast<uint8_t>(e.flags);
+    info.wscale = e.wscale;
+    info.mss = e.mss;
+    return SetExtension(Pack("SYNPROXY", 0, info));
+  }
+
   Status Take(const Other&) { return No(); }
 
   // -------------------------------------------------------------- targets
@@ -403,6 +450,93 @@ class RuleRaiser {
     RETURN_IF_ERROR(SetTarget(TargetKind::kExtension));
     rule_.target.extension = EncodeTarget(family_, action);
     return {};
+  }
+
+  Status SetExtension(Extension extension) {
+    RETURN_IF_ERROR(SetTarget(TargetKind::kExtension));
+    rule_.target.extension = std::move(extension);
+    return {};
+  }
+
+  bool HasProtocol(uint8_t protocol) const {
+    return tests_.selector.protocol == protocol &&
+           (tests_.selector.inverted & kInvertProtocol) == 0;
+  }
+
+  // The targets of nft_lower_effects.cc.
+
+  Status Audit(const Log& log) {
+    xt_audit_info audit{};
+    if (!log.prefix.empty()) {
+      const auto* type = std::ranges::find(kAuditTypes, log.prefix);
+      if (type == std::end(kAuditTypes)) return No();
+      audit.type = static_cast<uint8_t>(type - std::begin(kAuditTypes));
+    }
+    if (log.snaplen || log.threshold != 0 || log.flags != 0) return No();
+    return SetExtension(Pack("AUDIT", 0, audit));
+  }
+
+  /// Takes the tests behind the counter when they are `load` == 0 (!= 0) each.
+  template <typename Source>
+  bool TakeGuard(const Source& load, Relation relation) {
+    if (behind_.empty()) return false;
+    const Test& test = behind_.front();
+    const auto* source = std::get_if<Source>(&test.value.source);
+    if (source == nullptr || source->key != load.key || !test.value.plain() ||
+        test.relation != relation || test.from != Data::Zero(4)) {
+      return false;
+    }
+    behind_.erase(behind_.begin());
+    return true;
+  }
+
+  Status Zone(const CtWrite& e) {
+    const auto zone = Constant(e.sreg, 2);
+    // Not for packets that are exempt from tracking.
+    const bool guarded =
+        behind_.size() == 1 && behind_[0].relation == Relation::kEqual &&
+        std::get_if<Ct>(&behind_[0].value.source) != nullptr &&
+        std::get<Ct>(behind_[0].value.source).key == NFT_CT_STATE &&
+        behind_[0].value.bitwise &&
+        behind_[0].value.bitwise->mask == Data::Host32(1u << 6) &&
+        behind_[0].from == Data::Zero(4);
+    if (!zone || !guarded) {
+      return No("it gives packets a zone that are exempt from tracking");
+    }
+    behind_.clear();
+    xt_ct_target_info_v1 ct{};
+    ct.zone = zone->host16();
+    if (e.direction) {
+      ct.flags = *e.direction == 0 ? XT_CT_ZONE_DIR_ORIG : XT_CT_ZONE_DIR_REPL;
+    }
+    return SetExtension(
+        PackPart("CT", 2, ct, offsetof(xt_ct_target_info_v1, ct)));
+  }
+
+  Status SaveSecmark(const Value& value) {
+    const auto* mark = std::get_if<Meta>(&value.source);
+    if (mark == nullptr || mark->key != NFT_META_SECMARK || !value.plain() ||
+        !TakeGuard(Meta{NFT_META_SECMARK}, Relation::kNotEqual) ||
+        !TakeGuard(Ct{NFT_CT_SECMARK, kReg1, {}}, Relation::kEqual)) {
+      return No();
+    }
+    return Connsecmark(CONNSECMARK_SAVE);
+  }
+
+  Status RestoreSecmark(const Value& value) {
+    const auto* mark = std::get_if<Ct>(&value.source);
+    if (mark == nullptr || mark->key != NFT_CT_SECMARK || !value.plain() ||
+        !TakeGuard(Meta{NFT_META_SECMARK}, Relation::kEqual) ||
+        !TakeGuard(Ct{NFT_CT_SECMARK, kReg1, {}}, Relation::kNotEqual)) {
+      return No();
+    }
+    return Connsecmark(CONNSECMARK_RESTORE);
+  }
+
+  Status Connsecmark(uint8_t mode) {
+    xt_connsecmark_target_info info{};
+    info.mode = mode;
+    return SetExtension(Pack("CONNSECMARK", 0, info));
   }
 
   static Extension Carried(const std::string& name, uint32_t revision,
@@ -489,8 +623,12 @@ class RuleRaiser {
   Status Dispatch(uint32_t reg, Test test) {
     const Value* value = Use(reg);
     if (value == nullptr) return No();
-    RETURN_IF_ERROR(IsTest());
     test.value = *value;
+    if (counted_ && rule_.target.kind == TargetKind::kNone) {
+      behind_.push_back(std::move(test));  // some target's
+      return {};
+    }
+    RETURN_IF_ERROR(IsTest());
     if (auto raised = RaiseTest(test, &tests_); !raised) {
       return No(raised.error().message);
     }
@@ -502,6 +640,7 @@ class RuleRaiser {
   const SetContents& sets_;
   Rule rule_;
   TestTarget tests_;
+  std::vector<Test> behind_;  // tests behind the counter
   std::array<Value, 16> registers_;
   const Expr* current_ = nullptr;
   bool counted_ = false;

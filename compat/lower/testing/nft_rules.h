@@ -14,6 +14,7 @@ inline constexpr std::string_view kNftRules4 = R"save(*raw
 -A PREROUTING -p udp -m udp --dport 53 -j CT --notrack
 -A PREROUTING -p tcp -m tcp --dport 80 -j TRACE
 -A PREROUTING -s 10.1.0.0/16 -j CT --zone 5
+-A PREROUTING -s 10.2.0.0/16 -j CT --zone-orig 6
 COMMIT
 *mangle
 :PREROUTING ACCEPT [0:0]
@@ -34,6 +35,14 @@ COMMIT
 -A PREROUTING -j TOS --set-tos 0x02/0x3f
 -A PREROUTING -j TTL --ttl-set 64
 -A PREROUTING -j TTL --ttl-dec 1
+-A PREROUTING -m policy --dir in --pol ipsec -j ACCEPT
+-A POSTROUTING -m policy --dir out --pol none -j ACCEPT
+-A POSTROUTING -m realm --realm 0x4/0xf -j ACCEPT
+-A FORWARD -j TEE --gateway 192.0.2.1
+-A FORWARD -j AUDIT --type reject
+-A FORWARD -j CONNSECMARK --save
+-A FORWARD -j CONNSECMARK --restore
+-A FORWARD -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j SYNPROXY --mss 1460
 -A POSTROUTING -j CLASSIFY --set-class 1:10
 -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
 -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1400
