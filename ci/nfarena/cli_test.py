@@ -274,6 +274,26 @@ COMMIT
             self.assertIn(own, theirs, engine)
             self.assertIn(rule, ours, engine)
 
+    def test_rules_of_nft_are_listed_and_not_lost(self) -> None:
+        self.available("kernel-nft")
+        if os.geteuid() != 0:
+            self.skipTest("needs root to make a namespace for the call")
+        nft = self.file("n", "table ip filter { chain INPUT { type filter hook input priority 0\n"
+                             "tcp dport { 22, 80 } accept\nquota over 1 mbytes drop\n}\n}\n")
+        more = self.file("m", "*filter\n-A INPUT -j DROP\nCOMMIT\n")
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-c",
+             f"nft -f '{nft}' && '{NFARENA}' save --in-place --engine kernel-nft &&"
+             f"'{NFARENA}' restore --in-place --engine kernel-nft -n '{more}'"],
+            capture_output=True, text=True, timeout=60)
+        self.assertIn("\n-A INPUT -p tcp -m multiport --dports 22,80 -j ACCEPT\n"
+                      "# not iptables: ip filter INPUT handle ", done.stdout)
+        self.assertIn("[ quota bytes 1048576 consumed 0 flags 1 ] [ immediate reg 0 drop ]\n",
+                      done.stdout)
+        # To write the table anew would lose the quota.
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("table filter holds what iptables cannot write", done.stderr)
+
     def test_corpus_generate(self) -> None:
         def make(*arguments: str) -> str:
             return self.run_it("corpus", "generate", "--rules", "50", *arguments).stdout

@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ci/nfarena/cli.h"
-#include "compat/syntax/save_printer.h"
+#include "compat/syntax/listing_printer.h"
+#include "engines/core/listing.h"
 #include "engines/registry.h"
 
 namespace nfarena::cli {
@@ -39,6 +40,14 @@ Result<std::unique_ptr<Instance>> Open(const Engine& engine, Family family,
   return engine.Open(open);
 }
 
+/// In place there is whatever others made; else only what was loaded.
+Result<Listing> List(Instance* instance, bool in_place) {
+  auto* listable = in_place ? dynamic_cast<Listable*>(instance) : nullptr;
+  if (listable != nullptr) return listable->List();
+  ASSIGN_OR_RETURN(DumpResult dump, instance->Dump());
+  return Listing{std::move(dump.ruleset), {}};
+}
+
 Result<ExitCode> Restore(const Options& options) {
   ASSIGN_OR_RETURN(const Engine* engine, FindEngine(options.engine));
   std::unique_ptr<Instance> instance;
@@ -47,8 +56,16 @@ Result<ExitCode> Restore(const Options& options) {
     // What is there already is what the text is added to.
     const Family family = options.ruleset.ipv6 ? Family::kIpv6 : Family::kIpv4;
     ASSIGN_OR_RETURN(instance, Open(*engine, family, "", options.in_place));
-    ASSIGN_OR_RETURN(DumpResult dump, instance->Dump());
-    base = std::move(dump.ruleset);
+    ASSIGN_OR_RETURN(Listing listing, List(instance.get(), options.in_place));
+    // What is added to is written anew, and must not lose anything.
+    for (const Remark& remark : listing.remarks) {
+      // A table of somebody else's stays as it is.
+      if (!remark.table || !remark.left_out) continue;
+      return Fail(ErrorCode::kUnsupported,
+                  fmt::format("table {} holds what iptables cannot write: {}",
+                              TableName(*remark.table), remark.text));
+    }
+    base = std::move(listing.ruleset);
   }
   ASSIGN_OR_RETURN(
       LoadedRuleset loaded,
@@ -101,14 +118,16 @@ Result<ExitCode> Save(const Options& options) {
                    Open(*engine, loaded.ruleset.family, loaded.ipset_save,
                         options.in_place));
   if (load) RETURN_IF_ERROR(instance->Replace(loaded.ruleset));
-  ASSIGN_OR_RETURN(DumpResult dump, instance->Dump());
+  ASSIGN_OR_RETURN(Listing listing, List(instance.get(), options.in_place));
   if (only) {
-    std::erase_if(dump.ruleset.tables,
+    std::erase_if(listing.ruleset.tables,
                   [&](const Table& t) { return t.kind != *only; });
+    std::erase_if(listing.remarks,
+                  [&](const Remark& r) { return r.table != only; });
   }
-  RETURN_IF_ERROR(
-      Print(PrintSave(dump.ruleset, {.counters = options.counters,
-                                     .sets = loaded.KnownSetsOrNull()})));
+  RETURN_IF_ERROR(Print(PrintListing(
+      listing.ruleset, listing.remarks,
+      {.counters = options.counters, .sets = loaded.KnownSetsOrNull()})));
   return kExitOk;
 }
 

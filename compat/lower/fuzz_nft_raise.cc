@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "compat/lower/nft_batch.h"
+#include "compat/lower/nft_listing.h"
 #include "compat/lower/testing/random_extension.h"
 #include "compat/model/testing/random_table.h"
 
@@ -11,11 +12,24 @@ namespace {
 
 using testing::Choices;
 
+/// A listing has a place for everything, and a remark is a line.
+void List(Family family, const NftDump& dump) {
+  const auto listing = ListNft(family, dump);
+  if (!listing) {
+    if (listing.error().message.empty()) std::abort();
+    return;
+  }
+  for (const Remark& remark : listing->remarks) {
+    if (remark.text.find('\n') != std::string::npos) std::abort();
+  }
+}
+
 void Raise(Family family, const NftOptions& options,
            std::span<const uint8_t> bytes) {
   const NftDump dump{bytes, bytes, bytes};
   (void)DumpNftBatch(bytes);
   (void)ReadNftCounters(family, dump);
+  List(family, dump);
   const auto raised = RaiseNft(family, dump);
   if (!raised) {
     if (raised.error().message.empty()) std::abort();

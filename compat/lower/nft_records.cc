@@ -78,18 +78,39 @@ class Attributes {
     return ntohl(mnl_attr_get_u32(attribute));
   }
   /// A constant is a nest of its own (NFTA_DATA_VALUE).
-  std::optional<Data> Constant(uint16_t type) const {
+  std::span<const uint8_t> Value(uint16_t type) const {
     const nlattr* nest = Nested(type);
-    if (nest == nullptr) return std::nullopt;
+    if (nest == nullptr) return {};
     const nlattr* value = Attributes(AttributesOf(*nest)).Get(NFTA_DATA_VALUE);
-    if (value == nullptr ||
-        mnl_attr_get_payload_len(value) > Data{}.bytes.size()) {
+    if (value == nullptr) return {};
+    return {static_cast<const uint8_t*>(mnl_attr_get_payload(value)),
+            mnl_attr_get_payload_len(value)};
+  }
+  std::optional<Data> Constant(uint16_t type) const {
+    const auto value = Value(type);
+    if (value.empty() || value.size() > Data{}.bytes.size()) {
       return std::nullopt;
     }
-    return Data(
-        std::span(static_cast<const uint8_t*>(mnl_attr_get_payload(value)),
-                  mnl_attr_get_payload_len(value)));
+    return Data(value);
   }
+  /// A constant of more bytes than Data has room for.
+  std::vector<uint8_t> Wide(uint16_t type) const {
+    const auto value = Value(type);
+    if (value.size() <= Data{}.bytes.size()) return {};
+    return {value.begin(), value.end()};
+  }
+  /// The verdict in such a nest.
+  std::optional<Verdict> VerdictOf(uint16_t type) const {
+    const nlattr* nest = Nested(type);
+    if (nest == nullptr) return std::nullopt;
+    const Attributes data(AttributesOf(*nest));
+    const nlattr* verdict = data.Nested(NFTA_DATA_VERDICT);
+    if (verdict == nullptr) return std::nullopt;
+    const Attributes fields(AttributesOf(*verdict));
+    return Verdict{static_cast<int32_t>(fields.Be32(NFTA_VERDICT_CODE)),
+                   fields.Text(NFTA_VERDICT_CHAIN)};
+  }
+  bool Has(uint16_t type) const { return Get(type) != nullptr; }
 
  private:
   const nlattr* Get(uint16_t type) const { return by_type_[type]; }
@@ -251,8 +272,18 @@ Result<ElementsRecord> ReadElements(const Message& message) {
     ElementsRecord::Element element;
     element.key = fields.Constant(NFTA_SET_ELEM_KEY).value_or(Data{});
     element.key_end = fields.Constant(NFTA_SET_ELEM_KEY_END);
-    element.interval_end =
-        (fields.Be32(NFTA_SET_ELEM_FLAGS) & NFT_SET_ELEM_INTERVAL_END) != 0;
+    element.wide_key = fields.Wide(NFTA_SET_ELEM_KEY);
+    element.wide_end = fields.Wide(NFTA_SET_ELEM_KEY_END);
+    element.verdict = fields.VerdictOf(NFTA_SET_ELEM_DATA);
+    element.data = fields.Constant(NFTA_SET_ELEM_DATA);
+    const uint32_t flags = fields.Be32(NFTA_SET_ELEM_FLAGS);
+    element.interval_end = (flags & NFT_SET_ELEM_INTERVAL_END) != 0;
+    element.catch_all = (flags & NFT_SET_ELEM_CATCHALL) != 0;
+    element.dynamic = fields.Has(NFTA_SET_ELEM_TIMEOUT) ||
+                      fields.Has(NFTA_SET_ELEM_EXPIRATION) ||
+                      fields.Has(NFTA_SET_ELEM_EXPR) ||
+                      fields.Has(NFTA_SET_ELEM_EXPRESSIONS) ||
+                      fields.Has(NFTA_SET_ELEM_OBJREF);
     record.elements.push_back(element);
   }
   return record;

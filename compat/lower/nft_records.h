@@ -52,6 +52,12 @@ struct ElementsRecord {
     Data key;
     std::optional<Data> key_end;
     bool interval_end = false;
+    /// Keys of over 16 bytes, those of concatenations, are here instead.
+    std::vector<uint8_t> wide_key, wide_end;
+    std::optional<Verdict> verdict;  // of a verdict map
+    std::optional<Data> data;        // of another map
+    bool catch_all = false;          // what no other element holds
+    bool dynamic = false;  // it times out, or has expressions or an object
   };
   std::string table, set;
   uint32_t set_id = 0;

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "compat/lower/nft_listing.h"
+#include "engines/core/listing.h"
 #include "engines/core/stopwatch.h"
 #include "engines/kernel/host.h"
 #include "engines/kernel/nft_transport.h"
@@ -15,7 +17,7 @@ namespace {
 // How often an update is made again because somebody else was quicker.
 constexpr int kTries = 64;
 
-class NftInstance : public Instance {
+class NftInstance : public Instance, public Listable {
  public:
   /// `host` null: in place.
   NftInstance(std::unique_ptr<Host> host, NftTransport transport, Family family,
@@ -73,6 +75,12 @@ class NftInstance : public Instance {
     result.cost.lower_ns = raising.nanoseconds();
     result.cost.wall_ns = all.nanoseconds();
     return result;
+  }
+
+  Result<Listing> List() override {
+    ASSIGN_OR_RETURN(const auto answers, transport_.ReadAll(nullptr));
+    ASSIGN_OR_RETURN(NftListing listing, ListNft(family_, answers.dump()));
+    return Listing{std::move(listing.ruleset), std::move(listing.remarks)};
   }
 
   Status Classify(std::span<const Packet> packets, std::span<Outcome> outcomes,

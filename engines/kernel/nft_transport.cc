@@ -24,12 +24,12 @@ uint8_t FamilyNumber(Family family) {
   return family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
 }
 
-void BeginRequest(uint8_t type, uint16_t flags, Family family,
+void BeginRequest(uint8_t type, uint16_t flags, uint8_t family,
                   MessageBuilder* message) {
   auto* head = static_cast<nfgenmsg*>(message->Begin(
       MessageType(type), static_cast<uint16_t>(NLM_F_REQUEST | flags), 1,
       sizeof(nfgenmsg)));
-  head->nfgen_family = FamilyNumber(family);
+  head->nfgen_family = family;
   head->version = NFNETLINK_V0;
 }
 
@@ -102,7 +102,7 @@ Result<NftTransport> NftTransport::Open(Family family) {
 
 Result<uint32_t> NftTransport::Generation() {
   MessageBuilder message;
-  BeginRequest(NFT_MSG_GETGEN, 0, family_, &message);
+  BeginRequest(NFT_MSG_GETGEN, 0, FamilyNumber(family_), &message);
   message.End();
   ASSIGN_OR_RETURN(const auto answer,
                    socket_.Ask(message.bytes(), "nf_tables' generation"));
@@ -144,10 +144,11 @@ Result<std::optional<NftRefusal>> NftTransport::Commit(const NftBatch& batch,
 }
 
 Result<std::vector<uint8_t>> NftTransport::ReadKind(uint8_t type,
+                                                    uint8_t family,
                                                     std::string_view what,
                                                     UpdateCost* cost) {
   MessageBuilder message;
-  BeginRequest(type, NLM_F_DUMP, family_, &message);
+  BeginRequest(type, NLM_F_DUMP, family, &message);
   message.End();
   const Stopwatch watch;
   ASSIGN_OR_RETURN(const auto answer, socket_.Dump(message.bytes(), what));
@@ -160,8 +161,10 @@ Result<std::vector<uint8_t>> NftTransport::ReadKind(uint8_t type,
   return WithoutProbe(answer);
 }
 
-Result<std::vector<uint8_t>> NftTransport::ReadElements(UpdateCost* cost) {
-  ASSIGN_OR_RETURN(const auto sets, ReadKind(NFT_MSG_GETSET, "sets", cost));
+Result<std::vector<uint8_t>> NftTransport::ReadElements(uint8_t family,
+                                                        UpdateCost* cost) {
+  ASSIGN_OR_RETURN(const auto sets,
+                   ReadKind(NFT_MSG_GETSET, family, "sets", cost));
   std::vector<std::pair<std::string, std::string>> names;
   ForEachMessage(sets, [&names](const nlmsghdr* message) {
     const auto table = TextOf(message, NFTA_SET_TABLE);
@@ -171,7 +174,7 @@ Result<std::vector<uint8_t>> NftTransport::ReadElements(UpdateCost* cost) {
   std::vector<uint8_t> elements;
   for (const auto& [table, name] : names) {
     MessageBuilder message;
-    BeginRequest(NFT_MSG_GETSETELEM, NLM_F_DUMP, family_, &message);
+    BeginRequest(NFT_MSG_GETSETELEM, NLM_F_DUMP, family, &message);
     message.PutString(NFTA_SET_ELEM_LIST_TABLE, table);
     message.PutString(NFTA_SET_ELEM_LIST_SET, name);
     message.End();
@@ -191,17 +194,37 @@ Result<std::vector<uint8_t>> NftTransport::ReadElements(UpdateCost* cost) {
 
 Result<NftTransport::Answers> NftTransport::Read(bool with_elements,
                                                  UpdateCost* cost) {
+  const uint8_t families[] = {FamilyNumber(family_)};
+  return ReadFamilies(families, with_elements, cost);
+}
+
+Result<NftTransport::Answers> NftTransport::ReadAll(UpdateCost* cost) {
+  const uint8_t families[] = {FamilyNumber(family_), NFPROTO_INET};
+  return ReadFamilies(families, true, cost);
+}
+
+Result<NftTransport::Answers> NftTransport::ReadFamilies(
+    std::span<const uint8_t> families, bool with_elements, UpdateCost* cost) {
+  const auto append = [](const std::vector<uint8_t>& from,
+                         std::vector<uint8_t>* to) {
+    to->insert(to->end(), from.begin(), from.end());
+  };
   // Several dumps are one picture only if nobody committed in between.
   constexpr int kTries = 64;
   for (int tries = 0; tries < kTries; ++tries) {
     ASSIGN_OR_RETURN(const uint32_t before, Generation());
     Answers answers;
     answers.generation = before;
-    ASSIGN_OR_RETURN(answers.chains,
-                     ReadKind(NFT_MSG_GETCHAIN, "chains", cost));
-    ASSIGN_OR_RETURN(answers.rules, ReadKind(NFT_MSG_GETRULE, "rules", cost));
-    if (with_elements) {
-      ASSIGN_OR_RETURN(answers.elements, ReadElements(cost));
+    for (const uint8_t family : families) {
+      ASSIGN_OR_RETURN(const auto chains,
+                       ReadKind(NFT_MSG_GETCHAIN, family, "chains", cost));
+      append(chains, &answers.chains);
+      ASSIGN_OR_RETURN(const auto rules,
+                       ReadKind(NFT_MSG_GETRULE, family, "rules", cost));
+      append(rules, &answers.rules);
+      if (!with_elements) continue;
+      ASSIGN_OR_RETURN(const auto elements, ReadElements(family, cost));
+      append(elements, &answers.elements);
     }
     ASSIGN_OR_RETURN(const uint32_t after, Generation());
     if (before == after) return answers;

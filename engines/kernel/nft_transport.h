@@ -48,13 +48,19 @@ class NftTransport {
   };
   /// `with_elements` false leaves the elements of sets out.
   [[nodiscard]] Result<Answers> Read(bool with_elements, UpdateCost* cost);
+  /// With what family inet has, whose tables see this family's packets too.
+  [[nodiscard]] Result<Answers> ReadAll(UpdateCost* cost);
 
  private:
   NftTransport(Family family, NetlinkSocket socket)
       : family_(family), socket_(std::move(socket)) {}
-  Result<std::vector<uint8_t>> ReadKind(uint8_t type, std::string_view what,
+  /// Adds to the answers, until no generation passes meanwhile.
+  Result<Answers> ReadFamilies(std::span<const uint8_t> families,
+                               bool with_elements, UpdateCost* cost);
+  Result<std::vector<uint8_t>> ReadKind(uint8_t type, uint8_t family,
+                                        std::string_view what,
                                         UpdateCost* cost);
-  Result<std::vector<uint8_t>> ReadElements(UpdateCost* cost);
+  Result<std::vector<uint8_t>> ReadElements(uint8_t family, UpdateCost* cost);
 
   Family family_;
   NetlinkSocket socket_;

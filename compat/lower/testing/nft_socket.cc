@@ -65,13 +65,12 @@ Status Dump(mnl_socket* socket, const nlmsghdr* request,
   }
 }
 
-Status DumpType(mnl_socket* socket, Family family, uint16_t type,
+Status DumpType(mnl_socket* socket, uint8_t family, uint16_t type,
                 std::vector<uint8_t>* out) {
   char buffer[256];
-  return Dump(
-      socket,
-      nftnl_nlmsg_build_hdr(buffer, type, Number(family), NLM_F_DUMP, kDumpSeq),
-      out);
+  return Dump(socket,
+              nftnl_nlmsg_build_hdr(buffer, type, family, NLM_F_DUMP, kDumpSeq),
+              out);
 }
 
 }  // namespace
@@ -109,12 +108,14 @@ Status SendNftBatch(std::span<const uint8_t> batch) {
   }
 }
 
-Result<NftDumpBytes> ReadNft(Family family) {
+namespace {
+
+Status ReadInto(uint8_t family, NftDumpBytes* dump) {
   ASSIGN_OR_RETURN(const Socket socket, Open());
-  NftDumpBytes dump;
   RETURN_IF_ERROR(
-      DumpType(socket.get(), family, NFT_MSG_GETCHAIN, &dump.chains));
-  RETURN_IF_ERROR(DumpType(socket.get(), family, NFT_MSG_GETRULE, &dump.rules));
+      DumpType(socket.get(), family, NFT_MSG_GETCHAIN, &dump->chains));
+  RETURN_IF_ERROR(
+      DumpType(socket.get(), family, NFT_MSG_GETRULE, &dump->rules));
   std::vector<uint8_t> sets;
   RETURN_IF_ERROR(DumpType(socket.get(), family, NFT_MSG_GETSET, &sets));
   int left = static_cast<int>(sets.size());
@@ -125,14 +126,29 @@ Result<NftDumpBytes> ReadNft(Family family) {
       return FailErrno("parse a set");
     }
     char buffer[1024];
-    nlmsghdr* request = nftnl_nlmsg_build_hdr(
-        buffer, NFT_MSG_GETSETELEM, Number(family), NLM_F_DUMP, kDumpSeq);
+    nlmsghdr* request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM,
+                                              family, NLM_F_DUMP, kDumpSeq);
     mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE,
                       nftnl_set_get_str(set.get(), NFTNL_SET_TABLE));
     mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET,
                       nftnl_set_get_str(set.get(), NFTNL_SET_NAME));
-    RETURN_IF_ERROR(Dump(socket.get(), request, &dump.elements));
+    RETURN_IF_ERROR(Dump(socket.get(), request, &dump->elements));
   }
+  return {};
+}
+
+}  // namespace
+
+Result<NftDumpBytes> ReadNft(Family family) {
+  NftDumpBytes dump;
+  RETURN_IF_ERROR(ReadInto(Number(family), &dump));
+  return dump;
+}
+
+Result<NftDumpBytes> ReadNftWithInet(Family family) {
+  NftDumpBytes dump;
+  RETURN_IF_ERROR(ReadInto(Number(family), &dump));
+  RETURN_IF_ERROR(ReadInto(NFPROTO_INET, &dump));
   return dump;
 }
 

@@ -24,6 +24,8 @@ struct NftDumpBytes {
   std::vector<uint8_t> chains, rules, elements;
 };
 Result<NftDumpBytes> ReadNft(Family family);
+/// With those of family inet.
+Result<NftDumpBytes> ReadNftWithInet(Family family);
 
 /// Runs a shell command in the caller's namespace; its output, and its status
 /// in `*status`.
