@@ -44,6 +44,32 @@ void AddReason(std::string_view kind, const std::string& name,
   out->reason += fmt::format("{} {}: {}", kind, name, why);
 }
 
+/// Why a match that no decoder knows is carried.
+std::string WhyUnknown(std::string_view match) {
+  struct Reason {
+    std::string_view match;
+    const char* why;
+  };
+  static constexpr char kCutOff[] =
+      "xtables drops a packet whose header is cut off, nftables ends the rule";
+  static constexpr Reason kReasons[] = {
+      {"bpf", "nftables runs no programs"},
+      {"cluster",
+       "it asks for the address that the first connection began with, and "
+       "changes the packet's type"},
+      {"eui64", "nftables compares no two fields of a packet"},
+      {"ipcomp", kCutOff},
+      {"mh", kCutOff},
+      {"nfacct", "its counters are no objects of nf_tables"},
+      {"rateest", "its estimators are no objects of nf_tables"},
+      {"srh", "nftables compares no two fields of a packet"},
+  };
+  for (const Reason& reason : kReasons) {
+    if (reason.match == match) return reason.why;
+  }
+  return "nftables has no such expression";
+}
+
 }  // namespace
 
 void LoweredRule::Clear() {
@@ -76,7 +102,7 @@ constexpr uint8_t Bit(Hook hook) {
 
 /// Where xtables lets an extension stand, when nf_tables would let its own
 /// expression stand anywhere: struct xt_match and xt_target, member hooks, in
-/// net/netfilter/xt_owner.c, xt_mac.c and xt_CLASSIFY.c.
+/// net/netfilter/xt_owner.c, xt_mac.c, xt_realm.c and xt_CLASSIFY.c.
 struct HookLimit {
   std::string_view name;
   uint8_t hooks;
@@ -84,6 +110,8 @@ struct HookLimit {
 constexpr HookLimit kHookLimits[] = {
     {"owner", Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
     {"mac", Bit(Hook::kPrerouting) | Bit(Hook::kInput) | Bit(Hook::kForward)},
+    {"realm", Bit(Hook::kInput) | Bit(Hook::kForward) | Bit(Hook::kOutput) |
+                  Bit(Hook::kPostrouting)},
     {"CLASSIFY",
      Bit(Hook::kForward) | Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
 };
@@ -138,7 +166,7 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
       const auto condition = DecodeMatch(context.family, match);
       why = condition ? LowerCondition(*condition, rule, context, options,
                                        next_set_id, out)
-                      : kUnknown;
+                      : WhyUnknown(match.name);
     }
     if (why.empty()) continue;
     CarryMatch(match, out);
