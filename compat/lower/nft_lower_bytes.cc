@@ -46,8 +46,9 @@ class BytesLowering {
              ecn.ip_inverted);
     }
     if (!tcp) return "";
-    // The whole header must be there.  One byte, because it is looked for in
-    // later fragments too.
+    // The whole header must be there.  Loads of one byte: xtables looks at
+    // later fragments as well, and so do these where the bytes lie in the
+    // packet's first page.
     Load(NFT_PAYLOAD_TRANSPORT_HEADER, 19, 1, kWordReg);
     constexpr uint8_t kEce = 0x40, kCwr = 0x80;
     if (ecn.test_ece) Flag(kEce, ecn.ece_inverted);
