@@ -240,15 +240,21 @@ class BytesLowering {
     AnonymousSet set;
     set.key_type = kTypeInteger;
     set.key_len = 4;
-    set.interval = true;
+    set.interval = std::ranges::any_of(values, [](const NumberRange& value) {
+      return value.first != value.last;
+    });
     const NumberRange* before = nullptr;
     for (const NumberRange& value : values) {
       if (before != nullptr && before->last >= value.first) {
         return "a set keeps no order of values, and takes no overlaps";
       }
+      if (before != nullptr && set.interval &&
+          before->last + 1 == value.first) {
+        return "in a set of ranges, neighbours are one";
+      }
       before = &value;
       set.elements.push_back({Data::Be32(value.first), false});
-      if (value.last != 0xffffffff) {
+      if (set.interval && value.last != 0xffffffff) {
         set.elements.push_back({Data::Be32(value.last + 1), true});
       }
     }

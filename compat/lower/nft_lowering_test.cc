@@ -502,6 +502,7 @@ TEST(NftLoweringTest, WhatIsNotTheSameIsCarriedWithItsReason) {
        "what the packet says"},
       {"-m u32 --u32 256=1", "match u32 rev 0", "255"},
       {"-m u32 --u32 0=2,1", "match u32 rev 0", "order"},
+      {"-m u32 --u32 0=1:2,3", "match u32 rev 0", "neighbours"},
       {"-m u32 --u32 0=2:1", "match u32 rev 0", "empty"},
       {"-m quota --quota 9223372036854775808", "match quota rev 0", "2^63"},
       {"-m time --kerneltz", "match time rev 0", "time zone"},
