@@ -25,6 +25,11 @@ bool Less(const Data& a, const Data& b) {
 
 }  // namespace
 
+bool Value::word() const {
+  const auto* payload = std::get_if<Payload>(&source);
+  return payload != nullptr && payload->dreg == kWordReg && payload->len == 4;
+}
+
 std::optional<Interval> ToInterval(const Test& test, size_t size) {
   if (test.lookup() || test.from.size != size) return std::nullopt;
   const Data zero = Data::Zero(static_cast<uint8_t>(size));

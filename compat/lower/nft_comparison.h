@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compat/lower/nft_records.h"
+#include "compat/meaning/match.h"
 
 namespace nfarena::nft {
 
@@ -17,8 +18,13 @@ struct Value {
   std::optional<Bitwise> bitwise;
   bool swapped = false;  // host order -> big endian
   bool used = true;      // nothing yet needs to be used
+  // Of a word in kWordReg, instead: what u32 does to it.
+  std::vector<U32Step> steps;
+  bool host = false;  // in host order, as shifts see it
 
   bool plain() const { return !bitwise && !swapped; }
+  /// Four bytes of the packet in kWordReg.
+  bool word() const;
 };
 
 enum class Relation : uint8_t {

@@ -6,6 +6,8 @@
 // rule that was parsed.
 #pragma once
 
+#include <optional>
+
 #include "compat/meaning/match.h"
 #include "compat/meaning/target.h"
 #include "compat/model/ruleset.h"
@@ -16,6 +18,9 @@ namespace nfarena::nft {
 /// has no native form.
 Extension EncodeMatch(Family family, const Condition& condition,
                       uint8_t protocol);
+
+/// A part of EncodeMatch: nullopt for a condition of another part.
+std::optional<Extension> EncodeStateMatch(const Condition& condition);
 
 /// Only the actions that LowerAction lowers natively.
 Extension EncodeTarget(Family family, const Action& action);

@@ -296,6 +296,7 @@ class MatchEncoder {
 
 Extension EncodeMatch(Family family, const Condition& condition,
                       uint8_t protocol) {
+  if (auto part = EncodeStateMatch(condition)) return *std::move(part);
   return std::visit(MatchEncoder(family, protocol), condition);
 }
 

@@ -1,6 +1,7 @@
 #include "compat/lower/nft_expr.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <fmt/format.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
@@ -34,6 +35,14 @@ Data Data::Host32(uint32_t value) {
   return data;
 }
 
+Data Data::Be64(uint64_t value) {
+  const uint64_t be = htobe64(value);
+  Data data;
+  std::memcpy(data.bytes.data(), &be, sizeof(be));
+  data.size = sizeof(be);
+  return data;
+}
+
 Data Data::Zero(uint8_t size) {
   Data data;
   data.size = size;
@@ -53,6 +62,12 @@ uint32_t Data::host32() const {
   uint32_t value;
   std::memcpy(&value, bytes.data(), sizeof(value));
   return value;
+}
+
+uint64_t Data::be64() const {
+  uint64_t value;
+  std::memcpy(&value, bytes.data(), sizeof(value));
+  return be64toh(value);
 }
 
 namespace {
@@ -107,6 +122,20 @@ std::string MetaName(uint32_t key) {
       return "secmark";
     case NFT_META_SECPATH:
       return "secpath";
+    case NFT_META_CPU:
+      return "cpu";
+    case NFT_META_RTCLASSID:
+      return "rtclassid";
+    case NFT_META_IIFGROUP:
+      return "iifgroup";
+    case NFT_META_OIFGROUP:
+      return "oifgroup";
+    case NFT_META_TIME_NS:
+      return "time";
+    case NFT_META_TIME_DAY:
+      return "day";
+    case NFT_META_TIME_HOUR:
+      return "hour";
     default:
       return fmt::format("{}", key);
   }
@@ -156,6 +185,15 @@ std::string CtName(uint32_t key, std::optional<uint8_t> direction) {
       break;
     case NFT_CT_HELPER:
       name = "helper";
+      break;
+    case NFT_CT_BYTES:
+      name = "bytes";
+      break;
+    case NFT_CT_PKTS:
+      name = "packets";
+      break;
+    case NFT_CT_AVGPKT:
+      name = "avgpkt";
       break;
     default:
       name = fmt::format("{}", key);
@@ -268,6 +306,11 @@ const auto kPrinter = Overloaded{
                          Hex(e.from.view()), Hex(e.to.view()));
     },
     [](const Bitwise& e) {
+      if (e.op != NFT_BITWISE_BOOL) {
+        return fmt::format("bitwise reg {} = ( reg {} {} 0x{:08x} )", e.dreg,
+                           e.sreg, e.op == NFT_BITWISE_LSHIFT ? "<<" : ">>",
+                           e.shift);
+      }
       return fmt::format("bitwise reg {} = ( reg {} & {} ) ^ {}", e.dreg,
                          e.sreg, Hex(e.mask.view()), Hex(e.xor_bits.view()));
     },
@@ -297,6 +340,10 @@ const auto kPrinter = Overloaded{
       return fmt::format("limit rate {}/{}s burst {} type {}", e.rate, e.unit_s,
                          e.burst,
                          e.type == NFT_LIMIT_PKTS ? "packets" : "bytes") +
+             Flags(e.flags);
+    },
+    [](const Quota& e) {
+      return fmt::format("quota bytes {} consumed {}", e.bytes, e.consumed) +
              Flags(e.flags);
     },
     [](const Log& e) { return PrintLog(e); },
@@ -458,6 +505,11 @@ struct Writer {
     Set(to, NFTNL_EXPR_BITWISE_SREG, e.sreg);
     Set(to, NFTNL_EXPR_BITWISE_DREG, e.dreg);
     Set(to, NFTNL_EXPR_BITWISE_LEN, e.len);
+    if (e.op != NFT_BITWISE_BOOL) {
+      Set(to, NFTNL_EXPR_BITWISE_OP, e.op);
+      Set(to, NFTNL_EXPR_BITWISE_DATA, Data::Host32(e.shift));
+      return {};
+    }
     Set(to, NFTNL_EXPR_BITWISE_MASK, e.mask);
     Set(to, NFTNL_EXPR_BITWISE_XOR, e.xor_bits);
     return {};
@@ -502,6 +554,14 @@ struct Writer {
     Set(to, NFTNL_EXPR_LIMIT_BURST, e.burst);
     SetNonzero(to, NFTNL_EXPR_LIMIT_TYPE, e.type);
     SetNonzero(to, NFTNL_EXPR_LIMIT_FLAGS, e.flags);
+    return {};
+  }
+  Status operator()(const Quota& e) const {
+    nftnl_expr_set_u64(to, NFTNL_EXPR_QUOTA_BYTES, e.bytes);
+    if (e.consumed != 0) {
+      nftnl_expr_set_u64(to, NFTNL_EXPR_QUOTA_CONSUMED, e.consumed);
+    }
+    SetNonzero(to, NFTNL_EXPR_QUOTA_FLAGS, e.flags);
     return {};
   }
   Status operator()(const Log& e) const {
@@ -699,12 +759,22 @@ std::optional<Expr> ReadRange(const Source& from) {
 }
 
 std::optional<Expr> ReadBitwise(const Source& from) {
-  if (from.U32(NFTNL_EXPR_BITWISE_OP) != NFT_BITWISE_BOOL) return std::nullopt;
   Bitwise bitwise{.len = from.U32(NFTNL_EXPR_BITWISE_LEN),
                   .sreg = from.U32(NFTNL_EXPR_BITWISE_SREG),
                   .dreg = from.U32(NFTNL_EXPR_BITWISE_DREG),
                   .mask = {},
-                  .xor_bits = {}};
+                  .xor_bits = {},
+                  .op = from.U32(NFTNL_EXPR_BITWISE_OP),
+                  .shift = 0};
+  if (bitwise.op == NFT_BITWISE_LSHIFT || bitwise.op == NFT_BITWISE_RSHIFT) {
+    Data shift;
+    if (!from.Constant(NFTNL_EXPR_BITWISE_DATA, &shift) || shift.size != 4) {
+      return std::nullopt;
+    }
+    bitwise.shift = shift.host32();
+    return bitwise;
+  }
+  if (bitwise.op != NFT_BITWISE_BOOL) return std::nullopt;
   if (!from.Constant(NFTNL_EXPR_BITWISE_MASK, &bitwise.mask) ||
       !from.Constant(NFTNL_EXPR_BITWISE_XOR, &bitwise.xor_bits) ||
       bitwise.mask.size != bitwise.len ||
@@ -756,6 +826,12 @@ std::optional<Expr> ReadLimit(const Source& from) {
                .burst = from.U32(NFTNL_EXPR_LIMIT_BURST),
                .type = from.U32(NFTNL_EXPR_LIMIT_TYPE),
                .flags = from.U32(NFTNL_EXPR_LIMIT_FLAGS)};
+}
+
+std::optional<Expr> ReadQuota(const Source& from) {
+  return Quota{.bytes = from.U64(NFTNL_EXPR_QUOTA_BYTES),
+               .consumed = from.U64(NFTNL_EXPR_QUOTA_CONSUMED),
+               .flags = from.U32(NFTNL_EXPR_QUOTA_FLAGS)};
 }
 
 std::optional<Expr> ReadLog(const Source& from) {
@@ -876,6 +952,7 @@ constexpr NamedReader kReaders[] = {
     {"lookup", ReadLookup},
     {"counter", ReadCounter},
     {"limit", ReadLimit},
+    {"quota", ReadQuota},
     {"log", ReadLog},
     {"reject", ReadReject},
     {"nat", ReadNat},
@@ -939,6 +1016,7 @@ std::string_view ExprName(const Expr& expr) {
           [](const Lookup&) { return std::string_view("lookup"); },
           [](const Counter&) { return std::string_view("counter"); },
           [](const Limit&) { return std::string_view("limit"); },
+          [](const Quota&) { return std::string_view("quota"); },
           [](const Log&) { return std::string_view("log"); },
           [](const Reject&) { return std::string_view("reject"); },
           [](const Nat&) { return std::string_view("nat"); },
@@ -965,11 +1043,15 @@ size_t KernelBytes(const Expr& expr) {
       Overloaded{
           [](const Cmp& e) { return CmpKernelBytes(e); },
           [](const Range&) { return size_t{48}; },
-          [](const Bitwise& e) { return size_t{e.len == 4 ? 24u : 64u}; },
+          [](const Bitwise& e) {
+            const bool fast = e.len == 4 && e.op == NFT_BITWISE_BOOL;
+            return size_t{fast ? 24u : 64u};
+          },
           [](const Immediate&) { return size_t{32}; },
           [](const Verdict&) { return size_t{32}; },
           [](const Lookup&) { return size_t{56}; },
           [](const Limit&) { return size_t{56}; },
+          [](const Quota&) { return size_t{32}; },
           [](const Log&) { return size_t{32}; },
           [](const Notrack&) { return size_t{8}; },
           [](const Numgen& e) {

@@ -46,6 +46,7 @@ struct Data {
   /// The machine's own order, as marks and states stand in registers.
   static Data Host16(uint16_t value);
   static Data Host32(uint32_t value);
+  static Data Be64(uint64_t value);
   static Data Zero(uint8_t size);
 
   std::span<const uint8_t> view() const { return {bytes.data(), size}; }
@@ -53,11 +54,17 @@ struct Data {
   uint32_t be32() const;
   uint16_t host16() const;
   uint32_t host32() const;
+  uint64_t be64() const;
   bool operator==(const Data&) const = default;
 };
 
-/// NFT_REG_1: the only data register that lowering needs for tests.
+/// NFT_REG_1: the data register of tests.
 inline constexpr uint32_t kReg1 = 1;
+/// Tests of bytes of the packet that another match may test as well are told
+/// from it, when they are read back, by their registers: words of u32 and bits
+/// of ecn, and the texts of string.
+inline constexpr uint32_t kWordReg = 2;
+inline constexpr uint32_t kTextReg = 3;
 
 struct Payload {
   uint32_t base = 0, offset = 0, len = 0, dreg = kReg1;
@@ -96,10 +103,12 @@ struct Range {
   Data from, to;
   bool operator==(const Range&) const = default;
 };
-/// dreg = (sreg & mask) ^ xor_bits
+/// dreg = (sreg & mask) ^ xor_bits, or sreg shifted by `shift` bits (`op`:
+/// NFT_BITWISE_*); a shift sees a number in host order.
 struct Bitwise {
   uint32_t len = 0, sreg = kReg1, dreg = kReg1;
   Data mask, xor_bits;
+  uint32_t op = 0, shift = 0;
   bool operator==(const Bitwise&) const = default;
 };
 struct Byteorder {
@@ -136,6 +145,11 @@ struct Limit {
   uint64_t rate = 0, unit_s = 0;
   uint32_t burst = 0, type = 0, flags = 0;
   bool operator==(const Limit&) const = default;
+};
+struct Quota {
+  uint64_t bytes = 0, consumed = 0;
+  uint32_t flags = 0;
+  bool operator==(const Quota&) const = default;
 };
 struct Log {
   std::string prefix;
@@ -216,11 +230,11 @@ struct Other {
   bool operator==(const Other&) const = default;
 };
 
-using Expr =
-    std::variant<Payload, PayloadWrite, Meta, MetaWrite, Ct, CtWrite, Cmp,
-                 Range, Bitwise, Byteorder, Immediate, Verdict, Lookup, Counter,
-                 Limit, Log, Reject, Nat, Masq, Redir, Notrack, Numgen, Fib,
-                 Queue, Rt, Dup, Synproxy, CarriedMatch, CarriedTarget, Other>;
+using Expr = std::variant<Payload, PayloadWrite, Meta, MetaWrite, Ct, CtWrite,
+                          Cmp, Range, Bitwise, Byteorder, Immediate, Verdict,
+                          Lookup, Counter, Limit, Quota, Log, Reject, Nat, Masq,
+                          Redir, Notrack, Numgen, Fib, Queue, Rt, Dup, Synproxy,
+                          CarriedMatch, CarriedTarget, Other>;
 
 /// nf_tables' own name of the expression: "payload", "match"...
 std::string_view ExprName(const Expr& expr);

@@ -281,14 +281,10 @@ class ConditionLowering {
                     length.inverted);
       return "";
     }
-    // The header holds the length behind it; xtables counts its 40 bytes too.
-    constexpr uint16_t kHeader = 40;
-    if (length.first < kHeader || length.last == 0xffff) {
-      return "its ends are no lengths that an IPv6 header can hold";
-    }
-    emit_.LoadPayload(NFT_PAYLOAD_NETWORK_HEADER, 4, 2);
-    emit_.InRange(Data::Be16(static_cast<uint16_t>(length.first - kHeader)),
-                  Data::Be16(static_cast<uint16_t>(length.last - kHeader)),
+    // xtables does not look at what the header says (length_mt6()).
+    emit_.LoadMeta(NFT_META_LEN);
+    emit_.HostToBigEndian(4);
+    emit_.Between(Data::Be32(length.first), Data::Be32(length.last),
                   length.inverted);
     return "";
   }
@@ -566,13 +562,8 @@ class ConditionLowering {
   }
 
   void AddLookup(AnonymousSet set, bool inverted) {
-    set.id = (*next_set_id_)++;
-    emit_.Add(Lookup{kReg1,
-                     "__set%d",
-                     set.id,
-                     inverted ? uint32_t{NFT_LOOKUP_F_INV} : 0u,
-                     {}});
-    out_->sets.push_back(std::move(set));
+    nft::AddLookup(std::move(set), inverted, kReg1,
+                   {selector_, context_, next_set_id_, out_});
   }
 
   static std::string ToNativeLimit(const LimitMatch& limit, Limit* native);
@@ -628,9 +619,14 @@ std::string LowerCondition(const Condition& condition, const Rule& rule,
   const size_t exprs = out->exprs.size();
   const size_t sets = out->sets.size();
   const uint32_t set_id = *next_set_id;
-  std::string reason = std::visit(
-      ConditionLowering(rule.selector, context, options, next_set_id, out),
-      condition);
+  const ConditionSite site{rule.selector, context, next_set_id, out};
+  auto part = LowerStateMatch(condition, site);
+  if (!part) part = LowerBytesMatch(condition, site);
+  const std::string reason =
+      part ? *std::move(part)
+           : std::visit(ConditionLowering(rule.selector, context, options,
+                                          next_set_id, out),
+                        condition);
   if (!reason.empty()) {
     out->exprs.erase(out->exprs.begin() + static_cast<ptrdiff_t>(exprs),
                      out->exprs.end());

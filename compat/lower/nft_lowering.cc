@@ -44,6 +44,32 @@ void AddReason(std::string_view kind, const std::string& name,
   out->reason += fmt::format("{} {}: {}", kind, name, why);
 }
 
+/// Why a match that no decoder knows is carried.
+std::string WhyUnknown(std::string_view match) {
+  struct Reason {
+    std::string_view match;
+    const char* why;
+  };
+  static constexpr char kCutOff[] =
+      "xtables drops a packet whose header is cut off, nftables ends the rule";
+  static constexpr Reason kReasons[] = {
+      {"bpf", "nftables runs no programs"},
+      {"cluster",
+       "it asks for the address that the first connection began with, and "
+       "changes the packet's type"},
+      {"eui64", "nftables compares no two fields of a packet"},
+      {"ipcomp", kCutOff},
+      {"mh", kCutOff},
+      {"nfacct", "its counters are no objects of nf_tables"},
+      {"rateest", "its estimators are no objects of nf_tables"},
+      {"srh", "nftables compares no two fields of a packet"},
+  };
+  for (const Reason& reason : kReasons) {
+    if (reason.match == match) return reason.why;
+  }
+  return "nftables has no such expression";
+}
+
 }  // namespace
 
 void LoweredRule::Clear() {
@@ -143,7 +169,7 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
         const auto condition = DecodeMatch(context.family, match);
         why = condition ? LowerCondition(*condition, rule, context, options,
                                          next_set_id, out)
-                        : kUnknown;
+                        : WhyUnknown(match.name);
       }
     }
     if (why.empty()) continue;

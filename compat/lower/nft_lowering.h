@@ -68,6 +68,25 @@ std::string LowerCondition(const Condition& condition, const Rule& rule,
                            const NftOptions& options, uint32_t* next_set_id,
                            LoweredRule* out);
 
+/// Where a condition stands, and where its expressions go.
+struct ConditionSite {
+  const Selector& selector;
+  const RuleContext& context;
+  uint32_t* next_set_id;
+  LoweredRule* out;
+};
+
+/// Parts of LowerCondition: as it, but nullopt for a condition of another part,
+/// and on a reason `out` may be half written.
+std::optional<std::string> LowerStateMatch(const Condition& condition,
+                                           const ConditionSite& site);
+std::optional<std::string> LowerBytesMatch(const Condition& condition,
+                                           const ConditionSite& site);
+
+/// Appends a lookup of register `sreg` in a set of the rule's own.
+void AddLookup(AnonymousSet set, bool inverted, uint32_t sreg,
+               const ConditionSite& site);
+
 /// The same for a target.
 std::string LowerAction(const Action& action, const RuleContext& context,
                         const NftOptions& options, LoweredRule* out);

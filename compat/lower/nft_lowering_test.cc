@@ -274,11 +274,103 @@ TEST(NftLoweringTest, Matches) {
   }
 }
 
+TEST(NftLoweringTest, ClockCountsAndHost) {
+  const Case cases[] = {
+      {"-m quota ! --quota 1000", "quota bytes 1000 consumed 0 flags 0x1\n"},
+      // Without dates iptables' end is that of 2038.
+      {"-m time --timestart 08:00 --timestop 17:30",
+       "meta load time => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 8, 8)\n"
+       "cmp lte reg 1 0x1dcd64ffffffffff\n"
+       "meta load hour => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 4, 4)\n"
+       "range eq reg 1 0x00007080 0x0000f618\n"},
+      {"-m time --datestart 1970-01-01T00:00:01 --datestop 1970-01-01T00:00:02 "
+       "--timestart 22:00 --timestop 06:00",
+       "meta load time => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 8, 8)\n"
+       "range eq reg 1 0x000000003b9aca00 0x00000000b2d05dff\n"
+       "meta load hour => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 4, 4)\n"
+       "range neq reg 1 0x00005461 0x0001355f\n"},
+      {"-m connbytes --connbytes 10:20 --connbytes-mode bytes --connbytes-dir "
+       "reply",
+       "ct load bytes, dir reply => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 8, 8)\n"
+       "range eq reg 1 0x000000000000000a 0x0000000000000014\n"},
+      {"-m connbytes --connbytes 0:20 --connbytes-mode avgpkt --connbytes-dir "
+       "both",
+       "ct load packets => reg 1\n"
+       "cmp neq reg 1 0x0000000000000000\n"
+       "ct load avgpkt => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 8, 8)\n"
+       "cmp lte reg 1 0x0000000000000014\n"},
+      {"-m helper --helper ftp",
+       "ct load helper => reg 1\n"
+       "lookup reg 1 set __set%d\n"},
+      {"-m cpu ! --cpu 1",
+       "meta load cpu => reg 1\n"
+       "cmp neq reg 1 0x01000000\n"},
+      {"-m devgroup ! --src-group 0x10/0xf0",
+       "meta load iifgroup => reg 1\n"
+       "bitwise reg 1 = ( reg 1 & 0xf0000000 ) ^ 0x00000000\n"
+       "cmp neq reg 1 0x10000000\n"},
+      {"-m realm --realm 5",
+       "meta load rtclassid => reg 1\n"
+       "cmp eq reg 1 0x05000000\n"},
+  };
+  for (const Case& test : cases) {
+    Check(test, Family::kIpv4, TableKind::kFilter, {});
+  }
+}
+
+TEST(NftLoweringTest, BytesOfThePacket) {
+  const Case cases[] = {
+      {"-m u32 --u32 12&0xff00>>8=1:3",
+       "payload load 4b @ network header + 12 => reg 2\n"
+       "bitwise reg 2 = ( reg 2 & 0x0000ff00 ) ^ 0x00000000\n"
+       "byteorder reg 2 = ntoh(reg 2, 4, 4)\n"
+       "bitwise reg 2 = ( reg 2 >> 0x00000008 )\n"
+       "byteorder reg 2 = hton(reg 2, 4, 4)\n"
+       "range eq reg 2 0x00000001 0x00000003\n"},
+      {"-m u32 --u32 5&0xffffff00=0&&0>>22&0x3C@6=1,5",
+       "payload load 4b @ network header + 5 => reg 2\n"
+       "bitwise reg 2 = ( reg 2 & 0xffffff00 ) ^ 0x00000000\n"
+       "cmp eq reg 2 0x00000000\n"
+       "payload load 4b @ transport header + 6 => reg 2\n"
+       "lookup reg 2 set __set%d\n"},
+      {"-m string --string abcdefghijklmnopqr --algo kmp --from 1 --to 19",
+       "payload load 16b @ network header + 1 => reg 3\n"
+       "cmp eq reg 3 0x6162636465666768696a6b6c6d6e6f70\n"
+       "payload load 2b @ network header + 17 => reg 3\n"
+       "cmp eq reg 3 0x7172\n"},
+      {"-m ecn --ecn-ip-ect 2",
+       "payload load 1b @ network header + 1 => reg 2\n"
+       "bitwise reg 2 = ( reg 2 & 0x03 ) ^ 0x00\n"
+       "cmp eq reg 2 0x02\n"},
+  };
+  for (const Case& test : cases) {
+    Check(test, Family::kIpv4, TableKind::kFilter, {});
+  }
+  Check({"-p tcp -m ecn --ecn-tcp-ece ! --ecn-tcp-cwr",
+         "meta load l4proto => reg 1\n"
+         "cmp eq reg 1 0x06\n"
+         "payload load 1b @ transport header + 19 => reg 2\n"
+         "payload load 1b @ transport header + 13 => reg 2\n"
+         "bitwise reg 2 = ( reg 2 & 0x40 ) ^ 0x00\n"
+         "cmp neq reg 2 0x00\n"
+         "payload load 1b @ transport header + 13 => reg 2\n"
+         "bitwise reg 2 = ( reg 2 & 0x80 ) ^ 0x00\n"
+         "cmp eq reg 2 0x00\n"},
+        Family::kIpv4, TableKind::kFilter, {});
+}
+
 TEST(NftLoweringTest, Ipv6CountsItsHeaderAndItsTrafficClass) {
   const Case cases[] = {
       {"-m length --length 100:200",
-       "payload load 2b @ network header + 4 => reg 1\n"
-       "range eq reg 1 0x003c 0x00a0\n"},
+       "meta load len => reg 1\n"
+       "byteorder reg 1 = hton(reg 1, 4, 4)\n"
+       "range eq reg 1 0x00000064 0x000000c8\n"},
       {"-m dscp --dscp 46",
        "payload load 2b @ network header + 0 => reg 1\n"
        "bitwise reg 1 = ( reg 1 & 0x0fc0 ) ^ 0x0000\n"
@@ -413,7 +505,34 @@ TEST(NftLoweringTest, WhatIsNotTheSameIsCarriedWithItsReason) {
       {"-m limit --limit 7/min", "match limit rev 0", "rounds"},
       {"-j NFQUEUE --queue-num 3", "target NFQUEUE rev 3", "CONFIG_NFT_QUEUE"},
       {"-m string --string x --algo bm", "match string rev 1",
-       "no such expression"},
+       "does not search"},
+      {"-m string --string x --algo bm --to 1", "match string rev 1", "pages"},
+      {"-m string ! --string x --algo kmp --to 1", "match string rev 1",
+       "too short"},
+      {"-m u32 ! --u32 0=0", "match u32 rev 0", "too short"},
+      {"-m u32 --u32 0>>22&0x3C@4=1", "match u32 rev 0", "later fragments"},
+      {"-m u32 --u32 4&0x1fff=0&&0>>22&0x3C@12>>26&0x3C@0=1", "match u32 rev 0",
+       "what the packet says"},
+      {"-m u32 --u32 256=1", "match u32 rev 0", "255"},
+      {"-m u32 --u32 0=2,1", "match u32 rev 0", "order"},
+      {"-m u32 --u32 0=1:2,3", "match u32 rev 0", "neighbours"},
+      {"-m u32 --u32 0=2:1", "match u32 rev 0", "empty"},
+      {"-m quota --quota 9223372036854775808", "match quota rev 0", "2^63"},
+      {"-m time --kerneltz", "match time rev 0", "time zone"},
+      {"-m time --weekdays Mon", "match time rev 0", "day of the week"},
+      {"-m time --monthdays 1", "match time rev 0", "day of the month"},
+      {"-m time --timestart 10:00 --timestop 10:00", "match time rev 0",
+       "whole day"},
+      {"-m time --timestart 23:00 --timestop 01:00 --contiguous",
+       "match time rev 0", "--contiguous"},
+      {"-m helper ! --helper ftp", "match helper rev 0", "without a helper"},
+      {"-m helper --helper abcdefghijklmnop", "match helper rev 0", "longer"},
+      {"-m connlimit --connlimit-above 3", "match connlimit rev 1", "zone"},
+      {"-m recent --set --name x", "match recent rev 1", "oldest"},
+      {"-m hashlimit --hashlimit-upto 5/sec --hashlimit-name x",
+       "match hashlimit rev 3", "full"},
+      {"-p esp -m esp --espspi 1", "match esp rev 0", "cut off"},
+      {"-p tcp -m tcpmss --mss 1:2", "match tcpmss rev 0", "cut off"},
   };
   for (const Carried& test : cases) {
     const Lowered lowered =
@@ -437,6 +556,12 @@ TEST(NftLoweringTest, WhatXtablesRefusesIsLeftToIt) {
   const char* classify = "-j CLASSIFY --set-class 1:2";
   EXPECT_TRUE(carried(classify, TableKind::kMangle, kInput));
   EXPECT_FALSE(carried(classify, TableKind::kMangle, kOutput));
+  const char* realm = "-m realm --realm 1";
+  EXPECT_TRUE(carried(realm, TableKind::kMangle, kInput | 1));
+  EXPECT_FALSE(carried(realm, TableKind::kMangle, kInput));
+  const char* group = "-m devgroup --dst-group 1";
+  EXPECT_TRUE(carried(group, TableKind::kFilter, kInput));
+  EXPECT_FALSE(carried(group, TableKind::kFilter, kOutput));
   const char* reset = "-j REJECT --reject-with tcp-reset";
   EXPECT_TRUE(carried(reset, TableKind::kFilter, kInput));
   EXPECT_FALSE(carried("-p tcp -j REJECT --reject-with tcp-reset",

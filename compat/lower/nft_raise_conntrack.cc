@@ -213,7 +213,7 @@ Status ConntrackReader::Read(const Test& test) {
   for (const Handler& handler : kHandlers) {
     if (handler.key == ct_.key) return (this->*handler.handle)(test);
   }
-  return NoForm("iptables does not test this key");
+  return RaiseCountTest(ct_, test, to_);
 }
 
 }  // namespace

@@ -535,6 +535,9 @@ const TestReader::MetaHandler TestReader::kMetaHandlers[] = {
 };
 
 Status TestReader::DispatchPayload(const Payload& e, const Test& test) {
+  if (e.dreg == kWordReg || e.dreg == kTextReg) {
+    return RaiseBytesTest(e, test, to_);
+  }
   for (const PayloadHandler& handler : kPayloadHandlers) {
     if (handler.base == e.base && handler.offset == e.offset &&
         e.len >= handler.min_len && e.len <= handler.max_len &&
@@ -549,7 +552,7 @@ Status TestReader::DispatchMeta(const Meta& e, const Test& test) {
   for (const MetaHandler& handler : kMetaHandlers) {
     if (handler.key == e.key) return (this->*handler.handle)(test);
   }
-  return NoForm("iptables does not test this key");
+  return RaiseMetaTest(e, test, to_);
 }
 
 }  // namespace

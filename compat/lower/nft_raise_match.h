@@ -13,7 +13,17 @@ struct TestTarget {
   Selector selector;
   MatchList matches;
   bool has_source = false, has_destination = false;
-  bool half_mac = false;  // the first of the two tests of -m mac has been
+  bool half_mac = false;        // the first of the two tests of -m mac has been
+  bool half_connbytes = false;  // and of those of -m connbytes
+  bool half_ecn = false;        // and of those of -m ecn
+  bool whole_tcp = false;       // the TCP header is known to be whole
+
+  /// "" or what a test is missing the other half of.
+  const char* half() const {
+    if (half_mac) return "a test of the device's type alone";
+    if (half_connbytes) return "a test for counts alone";
+    return half_ecn ? "a test for a whole TCP header alone" : "";
+  }
 };
 
 /// Errors: kUnsupported, the message says why (or is empty).
@@ -27,6 +37,17 @@ struct TestTarget {
 /// RaiseTest.
 [[nodiscard]] std::optional<Status> RaiseHostTest(const Test& test,
                                                   TestTarget* to);
+/// Those of nft_lower_state's meta and ct keys; called by the others.
+[[nodiscard]] Status RaiseMetaTest(const Meta& meta, const Test& test,
+                                   TestTarget* to);
+[[nodiscard]] Status RaiseCountTest(const Ct& ct, const Test& test,
+                                    TestTarget* to);
+
+/// Those of bytes in kWordReg and kTextReg; called by RaiseTest.
+[[nodiscard]] Status RaiseBytesTest(const Payload& e, const Test& test,
+                                    TestTarget* to);
+/// Whether bytes that nothing compares are a part of nft_lower_bytes' tests.
+bool TakesLoneBytes(const Payload& e, TestTarget* to);
 
 /// (value & mask) == or != constant.
 struct MaskedTest {

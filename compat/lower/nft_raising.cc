@@ -47,7 +47,7 @@ class RuleRaiser {
           std::visit([this](const auto& e) { return Take(e); }, expr));
     }
     for (Value& value : registers_) RETURN_IF_ERROR(Forget(&value));
-    if (tests_.half_mac) return No("a test of the device's type alone");
+    if (const char* half = tests_.half(); *half != 0) return No(half);
     if (!behind_.empty()) return No("a test behind the counter");
     rule_.selector = tests_.selector;
     rule_.matches = tests_.matches.Take(
@@ -86,6 +86,7 @@ class RuleRaiser {
           (payload->len == 3 || payload->len == 7 || payload->len == 16)) {
         return {};
       }
+      if (TakesLoneBytes(*payload, &tests_)) return {};
     }
     return No("a value is loaded and not used");
   }
@@ -95,12 +96,12 @@ class RuleRaiser {
     const auto word = WordOf(reg);
     if (!word) return No("no such register");
     RETURN_IF_ERROR(Forget(&registers_[*word]));
-    registers_[*word] = Value{source, std::nullopt, false, false};
+    registers_[*word] = Value{source, std::nullopt, false, false, {}, false};
     return {};
   }
 
   /// The value in a register, which counts as used from now on.
-  const Value* Use(uint32_t reg) {
+  Value* Use(uint32_t reg) {
     const auto word = WordOf(reg);
     if (!word ||
         std::holds_alternative<std::monostate>(registers_[*word].source)) {
@@ -131,9 +132,11 @@ class RuleRaiser {
   Status Take(const Immediate& e) { return Load(e.dreg, e); }
 
   Status Take(const Bitwise& e) {
-    const Value* from = Use(e.sreg);
+    Value* from = Use(e.sreg);
     const auto word = WordOf(e.dreg);
     if (from == nullptr || !word || !from->plain()) return No();
+    if (from->word() && e.dreg == e.sreg) return TakeStep(e, from);
+    if (e.op != NFT_BITWISE_BOOL) return No("iptables does not shift it");
     Value value = *from;
     value.bitwise = e;
     value.used = false;
@@ -141,11 +144,39 @@ class RuleRaiser {
     return {};
   }
 
+  /// One step of u32.
+  Status TakeStep(const Bitwise& e, Value* word) {
+    word->used = false;
+    if (e.len != 4) return No();
+    if (e.op == NFT_BITWISE_BOOL) {
+      if (e.xor_bits.host32() != 0) return No();
+      word->steps.push_back(
+          {U32Operation::kAnd, word->host ? e.mask.host32() : e.mask.be32()});
+      return {};
+    }
+    if (!word->host) return No("a shift of bytes in network order");
+    word->steps.push_back({e.op == NFT_BITWISE_LSHIFT
+                               ? U32Operation::kShiftLeft
+                               : U32Operation::kShiftRight,
+                           e.shift});
+    return {};
+  }
+
+  Status TakeStep(const Byteorder& e, Value* word) {
+    word->used = false;
+    const bool to_host = e.op == NFT_BYTEORDER_NTOH;
+    if (e.len != 4 || e.size != 4 || to_host == word->host) return No();
+    word->host = to_host;
+    return {};
+  }
+
   Status Take(const Byteorder& e) {
-    const Value* from = Use(e.sreg);
+    Value* from = Use(e.sreg);
     const auto word = WordOf(e.dreg);
-    if (from == nullptr || !word || !from->plain() || e.len != 4 ||
-        e.size != 4 || e.op != NFT_BYTEORDER_HTON) {
+    if (from == nullptr || !word || !from->plain()) return No();
+    if (from->word() && e.dreg == e.sreg) return TakeStep(e, from);
+    if ((e.len != 4 && e.len != 8) || e.size != e.len ||
+        e.op != NFT_BYTEORDER_HTON) {
       return No();
     }
     Value value = *from;
@@ -199,6 +230,13 @@ class RuleRaiser {
     const uint64_t interval = e.unit_s * kScale / e.rate;
     if (interval == 0) return No("a rate that iptables cannot say");
     tests_.matches.Push(LimitMatch{static_cast<uint32_t>(interval), e.burst});
+    return {};
+  }
+
+  Status Take(const Quota& e) {
+    RETURN_IF_ERROR(IsTest());
+    // The kernel adds a flag when it is used up.
+    tests_.matches.Push(QuotaMatch{e.bytes, (e.flags & NFT_QUOTA_F_INV) != 0});
     return {};
   }
 

@@ -161,6 +161,37 @@ COMMIT
 -A INPUT -p tcp -m comment --comment "first" -m tcp --dport 5 -m comment --comment second -j ACCEPT
 -A INPUT -m string --string "xyz" --algo bm --to 65535 -j ACCEPT
 -A INPUT -m u32 --u32 "0x0>>0x16&0x3c@0x4=0x1" -j ACCEPT
+-A INPUT -m u32 --u32 "0x4&0x1fff=0x0&&0x0>>0x16&0x3c@0x4<<0x8>>0x10=0x0:0xff,0x1f4,0xfffffffe:0xffffffff" -j ACCEPT
+-A INPUT -m u32 --u32 "0xc=0xa000001&&0x10=0x0:0xa000001" -j ACCEPT
+-A INPUT ! -f -m u32 --u32 "0x0>>0x16&0x3c@0x0=0x1,0x3,0x4" -j ACCEPT
+-A INPUT -m u32 ! --u32 "0x0=0x0" -j ACCEPT
+-A INPUT -m string --string "abcdefghijklmnopqrstuvwxyz" --algo kmp --from 12 --to 38 -j ACCEPT
+-A INPUT -m string --hex-string "|0a000001|" --algo kmp --from 12 --to 16 -j ACCEPT
+-A INPUT -m string --string "abc" --algo bm --from 12 --to 15 -j ACCEPT
+-A INPUT -m ecn --ecn-ip-ect 2 -j ACCEPT
+-A INPUT -m ecn ! --ecn-ip-ect 0 -j ACCEPT
+-A INPUT -p tcp -m ecn --ecn-tcp-ece ! --ecn-tcp-cwr --ecn-ip-ect 3 -j ACCEPT
+-A INPUT -p tcp -m ecn ! --ecn-tcp-ece -j ACCEPT
+-A INPUT -m quota --quota 0 -j ACCEPT
+-A INPUT -m quota ! --quota 100000 -j ACCEPT
+-A INPUT -m quota --quota 18446744073709551615 -j ACCEPT
+-A INPUT -m time -j ACCEPT
+-A INPUT -m time --timestart 08:00:00 --timestop 17:30:00 -j ACCEPT
+-A INPUT -m time --timestart 22:00:00 --timestop 06:00:00 --datestart 2026-01-02T03:04:05 --datestop 2027-01-01T00:00:00 -j ACCEPT
+-A INPUT -m time --weekdays Sat,Sun -j ACCEPT
+-A INPUT -m connbytes --connbytes 10:20 --connbytes-mode packets --connbytes-dir original -j ACCEPT
+-A INPUT -m connbytes --connbytes 0:1000 --connbytes-mode bytes --connbytes-dir both -j ACCEPT
+-A INPUT -m connbytes ! --connbytes 10:20 --connbytes-mode avgpkt --connbytes-dir reply -j ACCEPT
+-A INPUT -m connbytes ! --connbytes 0:20 --connbytes-mode packets --connbytes-dir both -j ACCEPT
+-A INPUT -m helper --helper ftp -j ACCEPT
+-A INPUT -m helper ! --helper sip-5061 -j ACCEPT
+-A INPUT -m cpu --cpu 1 -j ACCEPT
+-A INPUT -m cpu ! --cpu 4294967295 -j ACCEPT
+-A INPUT -m devgroup --src-group 0x1 -j ACCEPT
+-A FORWARD -m devgroup ! --src-group 0x10/0xf0 --dst-group 0x2 -j ACCEPT
+-A FORWARD -m realm --realm 0x1/0x2a -j ACCEPT
+-A FORWARD -m realm ! --realm 0x2a -j ACCEPT
+-A INPUT -m connlimit --connlimit-above 3 --connlimit-mask 32 --connlimit-saddr -j ACCEPT
 -A INPUT -m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 5 --hashlimit-name foo -j ACCEPT
 -A INPUT -m recent --set --name bar --mask 255.255.255.255 --rsource -j ACCEPT
 -A INPUT -j LOG
@@ -244,6 +275,13 @@ COMMIT
 -A INPUT -m length --length 100:200 -j ACCEPT
 -A INPUT -m length --length 0:200 -j ACCEPT
 -A INPUT -m length ! --length 40 -j ACCEPT
+-A INPUT -m length --length 100:65535 -j ACCEPT
+-A INPUT -m length ! --length 101:65535 -j ACCEPT
+-A INPUT -m ecn --ecn-ip-ect 1 -j ACCEPT
+-A INPUT -p tcp -m ecn --ecn-tcp-cwr -j ACCEPT
+-A INPUT -m u32 --u32 "0x28=0x0&&0x4>>0x10=0x1" -j ACCEPT
+-A INPUT -m devgroup ! --src-group 0x1 -j ACCEPT
+-A INPUT -m helper --helper ftp -j ACCEPT
 -A INPUT -m dscp --dscp 0x2e -j ACCEPT
 -A INPUT -m tos --tos 0x10/0xff -j ACCEPT
 -A INPUT -m hl --hl-eq 255 -j ACCEPT
