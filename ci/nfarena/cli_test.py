@@ -279,7 +279,7 @@ COMMIT
         if os.geteuid() != 0:
             self.skipTest("needs root to make a namespace for the call")
         nft = self.file("n", "table ip filter { chain INPUT { type filter hook input priority 0\n"
-                             "tcp dport { 22, 80 } accept\nquota over 1 mbytes drop\n}\n}\n")
+                             "tcp dport { 22, 80 } accept\nct count over 10 drop\n}\n}\n")
         more = self.file("m", "*filter\n-A INPUT -j DROP\nCOMMIT\n")
         done = subprocess.run(
             ["unshare", "--net", "sh", "-c",
@@ -288,9 +288,9 @@ COMMIT
             capture_output=True, text=True, timeout=60)
         self.assertIn("\n-A INPUT -p tcp -m multiport --dports 22,80 -j ACCEPT\n"
                       "# not iptables: ip filter INPUT handle ", done.stdout)
-        self.assertIn("[ quota bytes 1048576 consumed 0 flags 1 ] [ immediate reg 0 drop ]\n",
+        self.assertIn("[ connlimit count 10 flags 1 ] [ immediate reg 0 drop ]\n",
                       done.stdout)
-        # To write the table anew would lose the quota.
+        # To write the table anew would lose the limit.
         self.assertEqual(done.returncode, 1)
         self.assertIn("table filter holds what iptables cannot write", done.stderr)
 

@@ -200,9 +200,9 @@ TEST_F(NftListingTest, RulesThatAreSeveral) {
 
 TEST_F(NftListingTest, WhatHasNoFormIsShown) {
   const Case cases[] = {
-      {"quota over 10 mbytes drop",
-       "# not iptables: ip filter INPUT handle #: [ quota bytes 10485760 "
-       "consumed 0 flags 1 ] [ immediate reg 0 drop ]\n"},
+      {"ct count over 10 drop",
+       "# not iptables: ip filter INPUT handle #: [ connlimit count 10 "
+       "flags 1 ] [ immediate reg 0 drop ]\n"},
       {"fib saddr . iif oif missing drop",
        "# not iptables: ip filter INPUT handle #: [ fib saddr . iif . oif "
        "present => reg 1 ] [ cmp eq reg 1 0x00000000 ] [ immediate reg 0 drop "

@@ -316,7 +316,7 @@ TEST(NftLoweringTest, ClockCountsAndHost) {
        "bitwise reg 1 = ( reg 1 & 0xf0000000 ) ^ 0x00000000\n"
        "cmp neq reg 1 0x10000000\n"},
       {"-m realm --realm 5",
-       "meta load rtclassid => reg 1\n"
+       "rt load classid => reg 1\n"
        "cmp eq reg 1 0x05000000\n"},
   };
   for (const Case& test : cases) {
