@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "compat/model/target_name.h"
 #include "compat/syntax/extension_library.h"
 
 namespace nfarena {
@@ -29,8 +30,8 @@ Status CheckNewName(LibrarySession* session, std::string_view name) {
         ErrorCode::kSyntax,
         fmt::format("chain name not allowed to start with `{}'", name[0]));
   }
-  if (session->FindTarget(name) != nullptr || name == "ACCEPT" ||
-      name == "DROP" || name == "QUEUE" || name == "RETURN" || name.empty()) {
+  if (name.empty() || IsStandardTarget(name) ||
+      session->FindTarget(name) != nullptr) {
     return Fail(ErrorCode::kSyntax,
                 "chain name may not clash with target name");
   }

@@ -8,6 +8,7 @@
 #include "compat/command/iptc_message.h"
 #include "compat/command/messages.h"
 #include "compat/command/program.h"
+#include "compat/syntax/command_change.h"
 #include "compat/syntax/list_printer.h"
 #include "compat/syntax/save_printer.h"
 
@@ -34,6 +35,7 @@ class Runner {
   int Commit(Delta delta);
   void ShowRules();
   void ShowChains(std::string_view what, bool builtin_too);
+  Rule InForce(const Chain& chain, const Rule& given) const;
   Delta MakeDelta() const;
   int NoChain() {
     return ReportFailure(program_, "No chain/target/match by that name",
@@ -225,7 +227,7 @@ int Runner::Check() {
   if (chain == nullptr) return NoChain();
   const bool all = std::all_of(
       call_.rules.begin(), call_.rules.end(), [&](const Rule& given) {
-        const Rule wanted = store_->Shown(kind_, *chain, given);
+        const Rule wanted = InForce(*chain, given);
         return std::any_of(
             chain->rules.begin(), chain->rules.end(),
             [&](const Rule& rule) { return rule.SameAs(wanted); });
@@ -236,58 +238,31 @@ int Runner::Check() {
                        Error{}, output_);
 }
 
+/// The rule that the given one is called in the chain.  Most are listed as they
+/// are given; only for others the place is asked.
+Rule Runner::InForce(const Chain& chain, const Rule& given) const {
+  const bool as_given =
+      std::any_of(chain.rules.begin(), chain.rules.end(),
+                  [&](const Rule& rule) { return rule.SameAs(given); });
+  return as_given ? given : store_->Shown(kind_, chain, given);
+}
+
 Delta Runner::MakeDelta() const {
-  Change change{.table = kind_, .chain = call_.chain};
+  const auto kind = ChangeKindOf(call_.kind);
+  if (!kind) return {};
+  Change change{.kind = *kind, .table = kind_, .chain = call_.chain};
   change.rulenum = call_.rulenum;
-  switch (call_.kind) {
-    case CommandKind::kAppend:
-      change.kind = ChangeKind::kAppend;
-      break;
-    case CommandKind::kInsert:
-      change.kind = ChangeKind::kInsert;
-      break;
-    case CommandKind::kReplace:
-      change.kind = ChangeKind::kReplace;
-      break;
-    case CommandKind::kDelete:
-      change.kind = ChangeKind::kDeleteRule;
-      break;
-    case CommandKind::kDeleteIndex:
-      change.kind = ChangeKind::kDeleteIndex;
-      break;
-    case CommandKind::kFlush:
-      change.kind = ChangeKind::kFlush;
-      break;
-    case CommandKind::kZero:
-    case CommandKind::kZeroIndex:
-      change.kind = ChangeKind::kZero;
-      break;
-    case CommandKind::kNewChain:
-      change.kind = ChangeKind::kNewChain;
-      break;
-    case CommandKind::kDeleteChain:
-      change.kind = ChangeKind::kDeleteChain;
-      break;
-    case CommandKind::kRename:
-      change.kind = ChangeKind::kRenameChain;
-      change.rename_to = call_.new_name;
-      break;
-    case CommandKind::kPolicy:
-      change.kind = ChangeKind::kPolicy;
-      change.policy = call_.policy == "DROP" ? Policy::kDrop : Policy::kAccept;
-      change.counters = call_.rules[0].counters;
-      break;
-    default:
-      return {};
-  }
+  change.rename_to = call_.new_name;
+  change.policy = call_.policy == "DROP" ? Policy::kDrop : Policy::kAccept;
+  change.counters = call_.rules[0].counters;
   if (!TakesRule(call_.kind)) return {change};
-  Delta delta;
   const Chain* chain = table_->chain(call_.chain);
+  Delta delta;
   for (const Rule& rule : call_.rules) {
     delta.push_back(change);
     delta.back().rule =
         change.kind == ChangeKind::kDeleteRule && chain != nullptr
-            ? store_->Shown(kind_, *chain, rule)
+            ? InForce(*chain, rule)
             : rule;
   }
   return delta;
@@ -296,10 +271,9 @@ Delta Runner::MakeDelta() const {
 int Runner::Commit(Delta delta) {
   // Said in libiptc's words where it would say so; what only the engine knows
   // is said in the engine's.
-  Ruleset after = ruleset_;
   for (const Change& change : delta) {
-    const std::string_view words = IptcMessage(change, after);
-    Status status = ApplyChange(change, &after);
+    const std::string_view words = IptcMessage(change, ruleset_);
+    Status status = ApplyChange(change, &ruleset_);
     if (!words.empty() || !status) {
       return ReportFailure(program_, words, status ? Error{} : status.error(),
                            output_);

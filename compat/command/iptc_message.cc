@@ -2,15 +2,12 @@
 
 #include <algorithm>
 
+#include "compat/model/target_name.h"
+
 namespace nfarena {
 namespace {
 
 constexpr std::string_view kNoChain = "No chain/target/match by that name";
-
-bool IsStandardTarget(std::string_view name) {
-  return name == "ACCEPT" || name == "DROP" || name == "QUEUE" ||
-         name == "RETURN";
-}
 
 std::string_view DeleteMessage(const Table& table, const Chain& chain) {
   if (chain.hook) return "Can't delete built-in chain";

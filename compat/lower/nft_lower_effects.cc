@@ -114,8 +114,7 @@ std::string LowerSynproxy(const Extension& target, const Rule& rule,
   if ((info->options & ~NF_SYNPROXY_OPT_MASK) != 0) {
     return "synproxy takes no --ecn";
   }
-  constexpr uint8_t kHooks = 1u << static_cast<int>(Hook::kInput) |
-                             1u << static_cast<int>(Hook::kForward);
+  constexpr uint8_t kHooks = HookBit(Hook::kInput) | HookBit(Hook::kForward);
   if ((context.hook_mask & ~kHooks) != 0) {
     return "the kernel refuses it in this chain";
   }

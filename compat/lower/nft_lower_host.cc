@@ -7,7 +7,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_addrtype.h>
 #include <linux/netfilter/xt_policy.h>
-#include <linux/netfilter/xt_realm.h>
 
 #include <cstring>
 
@@ -18,9 +17,6 @@
 namespace nfarena::nft {
 namespace {
 
-constexpr uint8_t HookBit(Hook hook) {
-  return static_cast<uint8_t>(1u << static_cast<int>(hook));
-}
 constexpr uint8_t kArriving =
     HookBit(Hook::kPrerouting) | HookBit(Hook::kInput);
 constexpr uint8_t kLeaving =
@@ -48,16 +44,6 @@ std::string LowerPolicy(const Extension& match, const RuleContext& context,
   }
   return "xfrm asks one state of a bundle by its place, policy asks for any "
          "or for all in order";
-}
-
-std::string LowerRealm(const Extension& match, LoweredRule* out) {
-  const auto realm = PayloadAs<xt_realm_info>(match);
-  if (!realm || match.revision != 0) return "another revision";
-  Emitter emit(&out->exprs);
-  emit.Add(Rt{NFT_RT_CLASSID});
-  emit.EqualMasked(Data::Host32(realm->mask), Data::Host32(realm->id),
-                   realm->invert != 0);
-  return "";
 }
 
 /// IPv6's MULTICAST and UNSPEC are properties of the address alone.  The
@@ -99,22 +85,30 @@ std::string LowerAddrtype6(const Extension& match, LoweredRule* out) {
 struct Reason {
   std::string_view name, why;
 };
+constexpr std::string_view kCutOff =
+    "xtables drops a packet whose header is cut off, nftables ends the rule";
 constexpr Reason kReasons[] = {
+    {"bpf", "nftables runs no programs"},
     {"cgroup",
      "meta cgroup takes a listener for the answers it sends, cgroup takes full "
      "sockets only"},
     {"cluster", "nftables' hash of a connection is another one"},
     {"connlabel",
      "it makes room for labels in new connections, ct label does not"},
+    {"eui64", "nftables compares no two fields of a packet"},
+    {"ipcomp", kCutOff},
+    {"mh", kCutOff},
     {"nfacct", "its counter is one of nfacct, not an object of nf_tables"},
     {"osf",
      "it looks through all fingerprints of a genre, nftables takes the first "
      "that fits"},
     {"physdev", "the inet families do not see the ports of a bridge"},
+    {"rateest", "its estimators are no objects of nf_tables"},
     {"rpfilter",
      "fib takes routes of the types broadcast and anycast, rpfilter does not"},
     {"socket",
      "it turns defragmentation on in its namespace, nftables' socket does not"},
+    {"srh", "nftables compares no two fields of a packet"},
 };
 
 }  // namespace
@@ -123,7 +117,6 @@ std::optional<std::string> LowerHostMatch(const Extension& match,
                                           const RuleContext& context,
                                           LoweredRule* out) {
   if (match.name == "policy") return LowerPolicy(match, context, out);
-  if (match.name == "realm") return LowerRealm(match, out);
   if (match.name == "addrtype" && context.family == Family::kIpv6) {
     return LowerAddrtype6(match, out);
   }

@@ -26,10 +26,6 @@ constexpr size_t kHelperNameBytes = 16;  // NF_CT_HELPER_NAME_LEN
 constexpr uint64_t kNsPerS = 1'000'000'000;
 constexpr uint32_t kLastSecond = 24 * 60 * 60 - 1;
 
-constexpr uint8_t Bit(Hook hook) {
-  return static_cast<uint8_t>(1u << static_cast<int>(hook));
-}
-
 class StateLowering {
  public:
   explicit StateLowering(const ConditionSite& site)
@@ -143,10 +139,12 @@ class StateLowering {
   }
 
   Answer operator()(const DevgroupMatch& devgroup) {
-    constexpr uint8_t kWithInput =
-        Bit(Hook::kPrerouting) | Bit(Hook::kInput) | Bit(Hook::kForward);
-    constexpr uint8_t kWithOutput =
-        Bit(Hook::kForward) | Bit(Hook::kOutput) | Bit(Hook::kPostrouting);
+    constexpr uint8_t kWithInput = HookBit(Hook::kPrerouting) |
+                                   HookBit(Hook::kInput) |
+                                   HookBit(Hook::kForward);
+    constexpr uint8_t kWithOutput = HookBit(Hook::kForward) |
+                                    HookBit(Hook::kOutput) |
+                                    HookBit(Hook::kPostrouting);
     if (auto reason = CheckGroup(devgroup.source, kWithInput) +
                       CheckGroup(devgroup.destination, kWithOutput);
         !reason.empty()) {
@@ -161,7 +159,7 @@ class StateLowering {
   }
 
   Answer operator()(const RealmMatch& realm) {
-    emit_.LoadMeta(NFT_META_RTCLASSID);
+    emit_.Add(Rt{NFT_RT_CLASSID});
     emit_.EqualMasked(Data::Host32(realm.mask), Data::Host32(realm.id),
                       realm.inverted);
     return "";

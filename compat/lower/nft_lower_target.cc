@@ -14,8 +14,8 @@ constexpr uint32_t kReg3 = 3;
 constexpr uint32_t kReg4 = 4;
 
 /// Hooks at which the kernel translates sources; destinations at the others.
-constexpr uint8_t kSourceHooks = 1u << static_cast<int>(Hook::kInput) |
-                                 1u << static_cast<int>(Hook::kPostrouting);
+constexpr uint8_t kSourceHooks =
+    HookBit(Hook::kInput) | HookBit(Hook::kPostrouting);
 
 /// The flags that a nat, masq or redir expression takes from user space.  Those
 /// for "addresses given" and "ports given" follow from nat's registers; masq

@@ -45,30 +45,6 @@ void AddReason(std::string_view kind, const std::string& name,
 }
 
 /// Why a match that no decoder knows is carried.
-std::string WhyUnknown(std::string_view match) {
-  struct Reason {
-    std::string_view match;
-    const char* why;
-  };
-  static constexpr char kCutOff[] =
-      "xtables drops a packet whose header is cut off, nftables ends the rule";
-  static constexpr Reason kReasons[] = {
-      {"bpf", "nftables runs no programs"},
-      {"cluster",
-       "it asks for the address that the first connection began with, and "
-       "changes the packet's type"},
-      {"eui64", "nftables compares no two fields of a packet"},
-      {"ipcomp", kCutOff},
-      {"mh", kCutOff},
-      {"nfacct", "its counters are no objects of nf_tables"},
-      {"rateest", "its estimators are no objects of nf_tables"},
-      {"srh", "nftables compares no two fields of a packet"},
-  };
-  for (const Reason& reason : kReasons) {
-    if (reason.match == match) return reason.why;
-  }
-  return "nftables has no such expression";
-}
 
 }  // namespace
 
@@ -96,10 +72,6 @@ SourcePlace PlaceOf(const Rule& rule, const Extension& extension) {
 
 namespace {
 
-constexpr uint8_t Bit(Hook hook) {
-  return static_cast<uint8_t>(1u << static_cast<int>(hook));
-}
-
 /// Where xtables lets an extension stand, when nf_tables would let its own
 /// expression stand anywhere: struct xt_match and xt_target, member hooks, in
 /// net/netfilter/xt_owner.c, xt_mac.c, xt_realm.c and xt_CLASSIFY.c.
@@ -108,12 +80,13 @@ struct HookLimit {
   uint8_t hooks;
 };
 constexpr HookLimit kHookLimits[] = {
-    {"owner", Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
-    {"mac", Bit(Hook::kPrerouting) | Bit(Hook::kInput) | Bit(Hook::kForward)},
-    {"realm", Bit(Hook::kInput) | Bit(Hook::kForward) | Bit(Hook::kOutput) |
-                  Bit(Hook::kPostrouting)},
-    {"CLASSIFY",
-     Bit(Hook::kForward) | Bit(Hook::kOutput) | Bit(Hook::kPostrouting)},
+    {"owner", HookBit(Hook::kOutput) | HookBit(Hook::kPostrouting)},
+    {"mac", HookBit(Hook::kPrerouting) | HookBit(Hook::kInput) |
+                HookBit(Hook::kForward)},
+    {"realm", HookBit(Hook::kInput) | HookBit(Hook::kForward) |
+                  HookBit(Hook::kOutput) | HookBit(Hook::kPostrouting)},
+    {"CLASSIFY", HookBit(Hook::kForward) | HookBit(Hook::kOutput) |
+                     HookBit(Hook::kPostrouting)},
 };
 
 /// Why the kernel would refuse the extension in such a rule, although its
@@ -169,7 +142,7 @@ Status LowerRule(const Rule& rule, const RuleContext& context,
         const auto condition = DecodeMatch(context.family, match);
         why = condition ? LowerCondition(*condition, rule, context, options,
                                          next_set_id, out)
-                        : WhyUnknown(match.name);
+                        : kUnknown;
       }
     }
     if (why.empty()) continue;

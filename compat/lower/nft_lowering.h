@@ -24,11 +24,16 @@
 
 namespace nfarena::nft {
 
+/// A hook's bit in RuleContext::hook_mask.
+constexpr uint8_t HookBit(Hook hook) {
+  return static_cast<uint8_t>(1u << static_cast<int>(hook));
+}
+
 /// Where a rule stands.
 struct RuleContext {
   Family family = Family::kIpv4;
   TableKind table = TableKind::kFilter;
-  /// 1 << Hook for each hook from which its chain is reached.
+  /// HookBit() of each hook from which its chain is reached.
   uint8_t hook_mask = 0;
 };
 

@@ -5,7 +5,6 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_addrtype.h>
-#include <linux/netfilter/xt_realm.h>
 
 #include <algorithm>
 #include <cstring>
@@ -23,17 +22,6 @@ Status RaisePolicy(const Test& test, bool inbound, TestTarget* to) {
   }
   const bool none = (test.from.bytes[0] == 0) != test.inverted();
   to->matches.PushCarried(PackPolicy(inbound, none));
-  return {};
-}
-
-Status RaiseRealm(const Test& test, TestTarget* to) {
-  const auto bits = ToMasked(test, 4);
-  if (!bits || to->family != Family::kIpv4) return NoForm();
-  xt_realm_info realm{};
-  realm.id = bits->value.host32();
-  realm.mask = bits->mask.host32();
-  realm.invert = test.inverted();
-  to->matches.PushCarried(Pack("realm", 0, realm));
   return {};
 }
 
@@ -115,8 +103,6 @@ std::optional<Status> RaiseMeta(const Meta& meta, const Test& test,
   switch (meta.key) {
     case NFT_META_SECPATH:
       return RaisePolicy(test, true, to);
-    case NFT_META_RTCLASSID:
-      return RaiseRealm(test, to);
     case NFT_META_NFPROTO:
       if (test.from.size != 1) return NoForm();
       return RaiseFamily(test, test.from.bytes[0],
@@ -164,7 +150,10 @@ std::optional<Status> RaiseHostTest(const Test& test, TestTarget* to) {
   }
   if (const auto* rt = std::get_if<Rt>(&test.value.source)) {
     if (rt->key == NFT_RT_XFRM) return RaisePolicy(test, false, to);
-    if (rt->key == NFT_RT_CLASSID) return RaiseRealm(test, to);
+    // nft reads the same number by either expression.
+    if (rt->key == NFT_RT_CLASSID) {
+      return RaiseMetaTest(Meta{NFT_META_RTCLASSID}, test, to);
+    }
   }
   return std::nullopt;
 }

@@ -7,6 +7,8 @@
 #include <iterator>
 #include <utility>
 
+#include "compat/model/target_name.h"
+
 namespace nfarena {
 
 namespace {
@@ -50,12 +52,10 @@ Status CheckName(const Table& table, const std::string& name) {
                 fmt::format("chain name '{}' is not of 1 to {} bytes", name,
                             kMaxChainNameSize));
   }
-  for (std::string_view reserved : {"ACCEPT", "DROP", "QUEUE", "RETURN"}) {
-    if (name == reserved) {
-      return Fail(
-          ErrorCode::kConflict,
-          fmt::format("'{}' is a standard target, not a chain name", name));
-    }
+  if (IsStandardTarget(name)) {
+    return Fail(
+        ErrorCode::kConflict,
+        fmt::format("'{}' is a standard target, not a chain name", name));
   }
   if (table.chain(name) != nullptr) {
     return Fail(ErrorCode::kConflict,

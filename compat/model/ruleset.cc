@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "compat/model/target_name.h"
+
 namespace nfarena {
 
 const char* FamilyName(Family family) {
@@ -106,13 +108,10 @@ Chain* Table::chain(std::string_view name) {
 }
 
 Result<Chain*> Table::AddChain(std::string_view name) {
-  // Source: libiptc/libiptc.c TC_CREATE_CHAIN.
-  for (std::string_view reserved : {"ACCEPT", "DROP", "QUEUE", "RETURN"}) {
-    if (name == reserved) {
-      return Fail(
-          ErrorCode::kConflict,
-          fmt::format("'{}' is a standard target, not a chain name", name));
-    }
+  if (IsStandardTarget(name)) {
+    return Fail(
+        ErrorCode::kConflict,
+        fmt::format("'{}' is a standard target, not a chain name", name));
   }
   if (FindChain(name)) {
     return Fail(ErrorCode::kConflict,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <string_view>
 #include <type_traits>
 
 namespace nfarena {
@@ -28,20 +29,45 @@ void Capture(std::string* out, Call call) {
   }
 }
 
+// What differs between matches and targets.
+struct MatchSide {
+  using Entry = xt_entry_match;
+  static constexpr char kOption = 'm';
+  static constexpr std::string_view kWord = "match";
+  static const xtables_match* Preferred(const LoadedExtension& loaded) {
+    return loaded.match;
+  }
+  static const LoadedExtension* Find(LibrarySession* session,
+                                     std::string_view name) {
+    return session->FindMatch(name);
+  }
+  static constexpr auto FindRevision = xtables_find_match_revision;
+};
+struct TargetSide {
+  using Entry = xt_entry_target;
+  static constexpr char kOption = 'j';
+  static constexpr std::string_view kWord = "target";
+  static const xtables_target* Preferred(const LoadedExtension& loaded) {
+    return loaded.target;
+  }
+  static const LoadedExtension* Find(LibrarySession* session,
+                                     std::string_view name) {
+    return session->FindTarget(name);
+  }
+  static constexpr auto FindRevision = xtables_find_target_revision;
+};
+
 // The revision's own object, which libxtables keeps next to the one it
 // prefers; nullptr when this libxtables does not know the revision.
-const xtables_match* ExactMatch(const LoadedExtension& loaded,
-                                const Extension& extension) {
-  return xtables_find_match_revision(loaded.name.c_str(), XTF_DONT_LOAD,
-                                     const_cast<xtables_match*>(loaded.match),
-                                     extension.revision);
-}
-
-const xtables_target* ExactTarget(const LoadedExtension& loaded,
-                                  const Extension& extension) {
-  return xtables_find_target_revision(
-      loaded.name.c_str(), XTF_DONT_LOAD,
-      const_cast<xtables_target*>(loaded.target), extension.revision);
+template <typename Side>
+auto Exact(const LoadedExtension& loaded, const Extension& extension) {
+  const auto* preferred = Side::Preferred(loaded);
+  using Object =
+      std::remove_const_t<std::remove_pointer_t<decltype(preferred)>>;
+  const Object* exact =
+      Side::FindRevision(loaded.name.c_str(), XTF_DONT_LOAD,
+                         const_cast<Object*>(preferred), extension.revision);
+  return exact;
 }
 
 }  // namespace
@@ -96,53 +122,42 @@ const Entry* ExtensionPrinter::MakeEntry(const Extension& extension,
   return entry;
 }
 
-// Source: iptables 1.8.9, iptables/xshared.c print_match_save().
-void ExtensionPrinter::SaveMatch(const Extension& extension, std::string* out) {
-  const LoadedExtension* loaded = session_->FindMatch(extension.name);
+// Source: iptables 1.8.9, iptables/xshared.c print_match_save() and
+// iptables/iptables.c print_rule4().
+template <typename Side>
+void ExtensionPrinter::Save(const Extension& extension, std::string* out) {
+  const LoadedExtension* loaded = Side::Find(session_, extension.name);
   if (loaded == nullptr) {
-    fmt::format_to(std::back_inserter(*out),
-                   " -m {} [unknown match of {} bytes]", extension.name,
+    fmt::format_to(std::back_inserter(*out), " -{} {} [unknown {} of {} bytes]",
+                   Side::kOption, extension.name, Side::kWord,
                    extension.payload.size());
     return;
   }
-  const xtables_match* exact = ExactMatch(*loaded, extension);
-  const xtables_match* shown = exact != nullptr ? exact : loaded->match;
-  const auto* entry = MakeEntry<xt_entry_match>(extension, shown->size);
-  out->append(" -m ").append(shown->alias != nullptr ? shown->alias(entry)
-                                                     : extension.name);
-  if (sets_ != nullptr && PrintSetExtension(extension, false, *sets_, out)) {
+  const auto* preferred = Side::Preferred(*loaded);
+  const auto* exact = Exact<Side>(*loaded, extension);
+  const auto* shown = exact != nullptr ? exact : preferred;
+  const auto* entry = MakeEntry<typename Side::Entry>(extension, shown->size);
+  fmt::format_to(std::back_inserter(*out), " -{} ", Side::kOption);
+  out->append(shown->alias != nullptr ? shown->alias(entry) : extension.name);
+  if (sets_ != nullptr &&
+      PrintSetExtension(extension, std::is_same_v<Side, TargetSide>, *sets_,
+                        out)) {
     return;
   }
   if (exact != nullptr && exact->save != nullptr) {
     Capture(out, [&] { exact->save(&head_, entry); });
-  } else if (loaded->match->save != nullptr) {
+  } else if (preferred->save != nullptr) {
     out->append(" [unsupported revision]");
   }
 }
 
-// Source: iptables 1.8.9, iptables/iptables.c print_rule4().
+void ExtensionPrinter::SaveMatch(const Extension& extension, std::string* out) {
+  Save<MatchSide>(extension, out);
+}
+
 void ExtensionPrinter::SaveTarget(const Extension& extension,
                                   std::string* out) {
-  const LoadedExtension* loaded = session_->FindTarget(extension.name);
-  if (loaded == nullptr) {
-    fmt::format_to(std::back_inserter(*out),
-                   " -j {} [unknown target of {} bytes]", extension.name,
-                   extension.payload.size());
-    return;
-  }
-  const xtables_target* exact = ExactTarget(*loaded, extension);
-  const xtables_target* shown = exact != nullptr ? exact : loaded->target;
-  const auto* entry = MakeEntry<xt_entry_target>(extension, shown->size);
-  out->append(" -j ").append(shown->alias != nullptr ? shown->alias(entry)
-                                                     : extension.name);
-  if (sets_ != nullptr && PrintSetExtension(extension, true, *sets_, out)) {
-    return;
-  }
-  if (exact != nullptr && exact->save != nullptr) {
-    Capture(out, [&] { exact->save(&head_, entry); });
-  } else if (loaded->target->save != nullptr) {
-    out->append(" [unsupported revision]");
-  }
+  Save<TargetSide>(extension, out);
 }
 
 // Source: iptables 1.8.9, iptables/iptables.c print_match().
@@ -154,7 +169,7 @@ void ExtensionPrinter::ListMatch(const Extension& extension, bool numeric,
                    extension.name);
     return;
   }
-  const xtables_match* exact = ExactMatch(*loaded, extension);
+  const xtables_match* exact = Exact<MatchSide>(*loaded, extension);
   const xtables_match* shown = exact != nullptr ? exact : loaded->match;
   const auto* entry = MakeEntry<xt_entry_match>(extension, shown->size);
   if (exact != nullptr && exact->print != nullptr) {
@@ -178,7 +193,7 @@ void ExtensionPrinter::ListTarget(const Extension& extension, bool numeric,
     }
     return;
   }
-  const xtables_target* exact = ExactTarget(*loaded, extension);
+  const xtables_target* exact = Exact<TargetSide>(*loaded, extension);
   const xtables_target* shown = exact != nullptr ? exact : loaded->target;
   const auto* entry = MakeEntry<xt_entry_target>(extension, shown->size);
   if (exact != nullptr && exact->print != nullptr) {

@@ -40,6 +40,8 @@ class ExtensionPrinter {
     ip6t_ip6 ipv6;
   };
 
+  template <typename Side>
+  void Save(const Extension& extension, std::string* out);
   template <typename Entry>
   const Entry* MakeEntry(const Extension& extension, size_t size);
   void FillHead();

@@ -1,14 +1,15 @@
 #include "compat/syntax/list_printer.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
 
 #include <cstring>
 #include <iterator>
 #include <string_view>
 
+#include "compat/model/target_name.h"
 #include "compat/syntax/extension_library.h"
 #include "compat/syntax/extension_printer.h"
+#include "compat/syntax/protocol_name.h"
 
 namespace nfarena {
 namespace {
@@ -96,23 +97,11 @@ void Lister::Heading(const Table& table, const Chain& chain) {
 }
 
 void Lister::Protocol(const Selector& selector) {
-  const uint16_t protocol = selector.protocol;
   std::string name;
   if (one_line_ || !options_.numeric) {
-    for (const xtables_pprot* p = xtables_chain_protos; p->name != nullptr;
-         ++p) {
-      if (p->num == protocol) {
-        name = p->name;
-        break;
-      }
-    }
-    if (name.empty() && protocol != 0 && !options_.numeric) {
-      if (const protoent* entry = getprotobynumber(protocol)) {
-        name = entry->p_name;
-      }
-    }
+    name = ProtocolName(selector.protocol, !options_.numeric);
   }
-  if (name.empty()) name = std::to_string(protocol);
+  if (name.empty()) name = std::to_string(selector.protocol);
   out_.push_back((selector.inverted & kInvertProtocol) != 0 ? '!' : ' ');
   Write("{:<{}} ", name, one_line_ ? 0 : 4);
 }
@@ -148,27 +137,6 @@ std::string Lister::AddressText(const Address& address,
   const std::string text = options_.numeric ? xtables_ip6addr_to_numeric(&ip)
                                             : xtables_ip6addr_to_anyname(&ip);
   return text + xtables_ip6mask_to_numeric(&bits);
-}
-
-std::string_view TargetName(const Target& target) {
-  switch (target.kind) {
-    case TargetKind::kNone:
-      return "";
-    case TargetKind::kAccept:
-      return "ACCEPT";
-    case TargetKind::kDrop:
-      return "DROP";
-    case TargetKind::kQueue:
-      return "QUEUE";
-    case TargetKind::kReturn:
-      return "RETURN";
-    case TargetKind::kJump:
-    case TargetKind::kGoto:
-      return target.chain;
-    case TargetKind::kExtension:
-      return target.extension.name;
-  }
-  return "";
 }
 
 void Lister::Line(const Rule& rule, uint32_t number) {

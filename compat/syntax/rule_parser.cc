@@ -1,7 +1,6 @@
 #include "compat/syntax/rule_parser.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +9,7 @@
 #include <cstring>
 
 #include "compat/syntax/base_options.h"
+#include "compat/syntax/protocol_name.h"
 
 namespace nfarena {
 
@@ -294,18 +294,8 @@ bool RuleParser::LoadProtocolMatch(int index) {
   std::string name = protocol_;
   unsigned number = 0;
   if (xtables_strtoui(protocol_, nullptr, &number, 0, UINT8_MAX)) {
-    name.clear();
-    for (const xtables_pprot* p = xtables_chain_protos; p->name != nullptr;
-         ++p) {
-      if (p->num == number) {
-        name = p->name;
-        break;
-      }
-    }
-    if (name.empty() && number != 0 && !(options_ & kOptNumeric)) {
-      const protoent* entry = getprotobynumber(static_cast<int>(number));
-      if (entry != nullptr) name = entry->p_name;
-    }
+    name = ProtocolName(static_cast<uint16_t>(number),
+                        (options_ & kOptNumeric) == 0);
   }
   const LoadedExtension* extension = session_->FindMatch(name);
   if (extension == nullptr) return false;

@@ -7,8 +7,10 @@
 #include <memory>
 
 #include "compat/model/huge_pages.h"
+#include "compat/model/target_name.h"
 #include "compat/syntax/chain_graph.h"
 #include "compat/syntax/chain_index.h"
+#include "compat/syntax/command_change.h"
 #include "compat/syntax/extension_library.h"
 #include "compat/syntax/heap_growth.h"
 #include "compat/syntax/rule_parser.h"
@@ -273,13 +275,11 @@ Status SaveReader::DeclareChain(std::string_view name, uint32_t column) {
                 fmt::format("chain '{}' already exists", name),
                 Place(column, name));
   }
-  for (std::string_view reserved : {"ACCEPT", "DROP", "QUEUE", "RETURN"}) {
-    if (name == reserved) {
-      return Fail(
-          ErrorCode::kConflict,
-          fmt::format("'{}' is a standard target, not a chain name", name),
-          Place(column, name));
-    }
+  if (IsStandardTarget(name)) {
+    return Fail(
+        ErrorCode::kConflict,
+        fmt::format("'{}' is a standard target, not a chain name", name),
+        Place(column, name));
   }
   chains_->Declare(name);
   return {};
@@ -363,23 +363,15 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
     case CommandKind::kReplace:
     case CommandKind::kCheck:
       return ChangeRules(command, rule);
-    case CommandKind::kDeleteIndex:
-      change.kind = ChangeKind::kDeleteIndex;
-      break;
-    case CommandKind::kFlush:
-      change.kind = ChangeKind::kFlush;
-      break;
-    case CommandKind::kZero:
-    case CommandKind::kZeroIndex:
-      change.kind = ChangeKind::kZero;
-      break;
     case CommandKind::kNewChain:
       return NewChain(command);
+    case CommandKind::kDeleteIndex:
+    case CommandKind::kFlush:
+    case CommandKind::kZero:
+    case CommandKind::kZeroIndex:
     case CommandKind::kDeleteChain:
-      change.kind = ChangeKind::kDeleteChain;
       break;
     case CommandKind::kRename:
-      change.kind = ChangeKind::kRenameChain;
       change.rename_to = std::string(command.new_name);
       break;
     case CommandKind::kPolicy:
@@ -387,12 +379,12 @@ Status SaveReader::Run(ParsedCommand& command, Rule& rule) {
         return Fail(ErrorCode::kSyntax, kNoDropInNat,
                     Place(command.chain_column, command.policy));
       }
-      change.kind = ChangeKind::kPolicy;
       ASSIGN_OR_RETURN(change.policy,
                        ReadPolicy(command.policy, command.chain_column));
       change.counters = rule.counters;
       break;
   }
+  change.kind = *ChangeKindOf(command.kind);
   return Apply(std::move(change), command);
 }
 
@@ -485,10 +477,7 @@ Status SaveReader::ChangeRules(const ParsedCommand& command, Rule& rule) {
                     .chain = std::string(command.chain),
                     .rulenum = command.rulenum,
                     .rule = rule};
-      change.kind = command.kind == CommandKind::kInsert ? ChangeKind::kInsert
-                    : command.kind == CommandKind::kReplace
-                        ? ChangeKind::kReplace
-                        : ChangeKind::kDeleteRule;
+      change.kind = *ChangeKindOf(command.kind);
       RETURN_IF_ERROR(Apply(std::move(change), command));
     }
   }

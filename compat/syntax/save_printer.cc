@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netdb.h>
 
 #include <array>
 #include <iterator>
@@ -17,6 +16,7 @@
 #include "compat/syntax/extension_printer.h"
 #include "compat/syntax/heap_growth.h"
 #include "compat/syntax/listing_printer.h"
+#include "compat/syntax/protocol_name.h"
 
 namespace nfarena {
 
@@ -265,18 +265,8 @@ void Printer::Protocol(uint16_t protocol, bool inverted) {
   Append(&out_, inverted ? " ! -p " : " -p ");
   auto it = protocols_.find(protocol);
   if (it == protocols_.end()) {
-    std::string name;
-    for (const xtables_pprot* p = xtables_chain_protos; p->name != nullptr;
-         ++p) {
-      if (p->num == protocol) {
-        name = p->name;
-        break;
-      }
-    }
-    if (name.empty()) {
-      const protoent* entry = getprotobynumber(protocol);
-      name = entry != nullptr ? entry->p_name : std::to_string(protocol);
-    }
+    std::string name = ProtocolName(protocol, true);
+    if (name.empty()) name = std::to_string(protocol);
     it = protocols_.emplace(protocol, std::move(name)).first;
   }
   Append(&out_, it->second);

@@ -22,6 +22,7 @@ extern "C" {
 #include <string>
 #include <vector>
 
+#include "compat/model/target_name.h"
 #include "engines/core/stopwatch.h"
 
 namespace nfarena::kernel {
@@ -79,23 +80,9 @@ struct Ipv6Api {
 /// The name by which libiptc knows a standard verdict or a jump; it makes the
 /// verdict number from it.  "" = go on with the next rule.
 std::string StandardName(const Target& target) {
-  switch (target.kind) {
-    case TargetKind::kNone:
-    case TargetKind::kExtension:
-      return "";
-    case TargetKind::kAccept:
-      return "ACCEPT";
-    case TargetKind::kDrop:
-      return "DROP";
-    case TargetKind::kQueue:
-      return "QUEUE";
-    case TargetKind::kReturn:
-      return "RETURN";
-    case TargetKind::kJump:
-    case TargetKind::kGoto:
-      return target.chain;
-  }
-  return "";
+  return target.kind == TargetKind::kExtension
+             ? ""
+             : std::string(TargetName(target));
 }
 
 /// One rule's entry, cut out of a table that holds nothing else.

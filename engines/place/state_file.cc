@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -63,16 +64,11 @@ class StateFile : public RulesetStore {
   Status Lock(int seconds) override { return lock_.Take(seconds); }
 
   Result<Ruleset> Read() override {
-    Ruleset empty{.family = family_, .tables = {}};
-    std::ifstream file(path_, std::ios::binary);
-    if (!file) {
-      if (errno == ENOENT) return empty;
-      return Fail(ErrorCode::kSystem, "cannot be read", {.file = path_}, errno);
-    }
-    std::ostringstream text;
-    text << file.rdbuf();
-    std::vector<Warning> warnings;
-    return ParseSave(text.str(), {.file = path_, .family = family_}, &warnings);
+    if (current_) return *current_;
+    ASSIGN_OR_RETURN(Ruleset ruleset, ReadFile());
+    // Nobody else writes while the lock is held.
+    if (lock_.held()) current_ = ruleset;
+    return ruleset;
   }
 
   Status Apply(const Delta& delta) override {
@@ -106,9 +102,22 @@ class StateFile : public RulesetStore {
     return engine_.Open(open);
   }
 
+  Result<Ruleset> ReadFile() const {
+    Ruleset empty{.family = family_, .tables = {}};
+    std::ifstream file(path_, std::ios::binary);
+    if (!file) {
+      if (errno == ENOENT) return empty;
+      return Fail(ErrorCode::kSystem, "cannot be read", {.file = path_}, errno);
+    }
+    std::ostringstream text;
+    text << file.rdbuf();
+    std::vector<Warning> warnings;
+    return ParseSave(text.str(), {.file = path_, .family = family_}, &warnings);
+  }
+
   /// Writes down what was asked for, when that is what the engine has: it may
   /// list rules in other words, but then the same however it came to them.
-  Status Keep(Instance& instance, const Ruleset& wanted) const {
+  Status Keep(Instance& instance, const Ruleset& wanted) {
     ASSIGN_OR_RETURN(const DumpResult dump, instance.Dump());
     if (!SameRules(dump.ruleset, wanted)) {
       ASSIGN_OR_RETURN(const auto fresh, Open(wanted));
@@ -120,6 +129,7 @@ class StateFile : public RulesetStore {
                                 engine_.name()));
       }
     }
+    current_.reset();
     return Write(PrintSave(wanted, {.counters = true}));
   }
 
@@ -142,6 +152,7 @@ class StateFile : public RulesetStore {
   }
 
   XtablesLock lock_;
+  std::optional<Ruleset> current_;  // what the file holds, once it was read
   const Engine& engine_;
   const Family family_;
   const std::string path_;

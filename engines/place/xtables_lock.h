@@ -18,6 +18,7 @@ class XtablesLock {
   /// Errors: kConflict (not free in time), kSystem.
   /// Source: iptables/xshared.c xtables_lock().
   [[nodiscard]] Status Take(int seconds);
+  bool held() const { return fd_ >= 0; }
 
  private:
   int fd_ = -1;
