@@ -33,7 +33,7 @@ class ActionLowering {
  public:
   ActionLowering(const RuleContext& context, const NftOptions& options,
                  LoweredRule* out)
-      : context_(context), options_(options), out_(out), emit_(&out->exprs) {}
+      : context_(context), options_(options), emit_(&out->exprs) {}
 
   std::string operator()(const RejectTarget& reject) {
     if (reject.tcp_reset) {
@@ -292,7 +292,6 @@ class ActionLowering {
 
   const RuleContext& context_;
   const NftOptions& options_;
-  LoweredRule* out_;
   Emitter emit_;
 };
 
